@@ -1,0 +1,1 @@
+"""The plugin host for malware-scanning engines."""
