@@ -1,0 +1,184 @@
+"""Every error this package raises on purpose, as one tree.
+
+::
+
+    PsengineError
+    ├── UsageError                what the caller asked for cannot be (exit code 2)
+    │   ├── UnknownEngine         no engine of that name; names the nearest
+    │   ├── AmbiguousEngine       several engines are installed and none was chosen
+    │   └── SettingsError         a setting that is unknown, of the wrong type or out of range
+    ├── InvalidValue              a value that cannot be born; names the field and the value
+    │   ├── InvalidBounty
+    │   ├── InvalidAnalysis
+    │   └── InvalidBid
+    ├── ArtifactError             an artifact that cannot be had: missing, unreadable, changed, too large
+    │   └── ArtifactUnavailable   the same, refused for its kind (device, socket, wrong scheme)
+    ├── EngineError               raised by an engine's author: the scanner is at fault
+    ├── EngineFault               raised by the host: an engine broke the contract or failed in a hook
+    └── EngineBroken              an engine that cannot be loaded
+
+Rooms add their own leaves beside what they describe (``FileTypeError`` in ``filetypes``, ``NetworkError`` in
+``network``). Every message is one line that says what is wrong, where, and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = [
+    "AmbiguousEngine",
+    "ArtifactError",
+    "ArtifactUnavailable",
+    "EngineBroken",
+    "EngineError",
+    "EngineFault",
+    "InvalidAnalysis",
+    "InvalidBid",
+    "InvalidBounty",
+    "InvalidValue",
+    "PsengineError",
+    "SettingsError",
+    "UnknownEngine",
+    "UsageError",
+    "nearest",
+    "one_line",
+    "shown",
+]
+
+_SHOWN = 120
+"""Characters of an offending value that an error message shows."""
+
+
+class PsengineError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class UsageError(PsengineError):
+    """What the caller asked for cannot be; the command line ends with exit code 2."""
+
+
+class UnknownEngine(UsageError):
+    """No engine of that name is installed.
+
+    Args:
+        name: The name asked for.
+        known: The names there are.
+    """
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name = name
+        self.known = tuple(sorted(known))
+        super().__init__(f"no engine is called {name!r}{nearest(name, self.known)}; 'psengine list-engines' shows all")
+
+
+class AmbiguousEngine(UsageError):
+    """Several engines are installed and none was chosen."""
+
+
+class SettingsError(UsageError):
+    """A setting that is unknown, of the wrong type or out of range."""
+
+
+class InvalidValue(PsengineError):
+    """A value that cannot be born.
+
+    Args:
+        field: Where it stands, in the wire's spelling (``rules.max_allowed_bid``).
+        value: The value as it came.
+        reason: What is wrong with it, or what it must be.
+    """
+
+    def __init__(self, field: str, value: object, reason: str) -> None:
+        self.field = field
+        self.value = value
+        self.reason = reason
+        super().__init__(f"{field}: {reason}, got {shown(value)}")
+
+    def __reduce__(self) -> tuple[type[InvalidValue], tuple[str, object, str]]:
+        return type(self), (self.field, self.value, self.reason)
+
+
+class InvalidBounty(InvalidValue):
+    """A bounty that cannot be taken."""
+
+
+class InvalidAnalysis(InvalidValue):
+    """An analysis that cannot be sent."""
+
+
+class InvalidBid(InvalidValue):
+    """A bid, a scale or a range that cannot be."""
+
+
+class ArtifactError(PsengineError):
+    """An artifact that cannot be had: missing, unreadable, changed while it was read, too large."""
+
+
+class ArtifactUnavailable(ArtifactError):
+    """An artifact of a kind that is not read: a device, a socket, a scheme that is not taken here."""
+
+
+class EngineError(PsengineError):
+    """For engine authors: the scanner is at fault (not running, timed out, out of memory).
+
+    Raise it from any hook; the host answers ``unknown`` with the message as the reason.
+    """
+
+
+class EngineFault(PsengineError):
+    """An engine broke the contract or failed in a hook; the cause is chained.
+
+    Args:
+        engine: The engine's name.
+        hook: The hook that failed.
+        message: What happened, in one line.
+    """
+
+    def __init__(self, engine: str, hook: str, message: str) -> None:
+        self.engine = engine
+        self.hook = hook
+        self.message = message
+        super().__init__(f"engine {engine}: {hook}: {message}")
+
+
+class EngineBroken(PsengineError):
+    """An engine that cannot be loaded.
+
+    Args:
+        engine: The engine's name.
+        distribution: The installed distribution, with its version.
+        reason: Why, in one line.
+    """
+
+    def __init__(self, engine: str, distribution: str, reason: str) -> None:
+        self.engine = engine
+        self.distribution = distribution
+        self.reason = reason
+        super().__init__(f"engine {engine} ({distribution}) cannot be used: {reason}")
+
+
+def shown(value: object) -> str:
+    """A value as an error message shows it: one line, at most 120 characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer beyond sys.get_int_max_str_digits()
+        text = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
+
+
+def one_line(error: BaseException) -> str:
+    """An exception as one line: its type, unless it is one of ours, and the first line of its message."""
+    message = " ".join(str(error).split())
+    if isinstance(error, PsengineError):
+        return message or type(error).__name__
+    if len(message) > 4 * _SHOWN:
+        message = message[: 4 * _SHOWN] + "…"
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'x'?"`` for the nearest known name, or nothing."""
+    import difflib  # only an error needs it
+
+    matches = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
