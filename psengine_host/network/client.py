@@ -1,0 +1,305 @@
+"""The one place that opens connections: a guarded, pooled HTTP client for one event loop.
+
+It knows neither artifacts nor answers to bounties. Every failure of the network comes out as one of four errors
+(``ForbiddenAddress``, ``Unreachable``, ``BadAnswer``, ``UndecodableBody``). Importing it costs aiohttp's 130 ms, so
+it is imported by whoever is about to connect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import socket
+import ssl
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from psengine_host.network.errors import BadAnswer, NetworkError, Unreachable, clean
+from psengine_host.network.guard import Attempt, NetworkGuard
+
+__all__ = ["Answer", "HttpClient", "Lookup"]
+
+Lookup = Callable[..., list[tuple[Any, ...]]]
+"""A function with the parameters and the result of ``socket.getaddrinfo``."""
+
+_BUFFER: Final = 1 << 18
+_NAME_LOOKUPS: Final = 64
+"""Name resolutions at once; each occupies a thread until the system's resolver gives up."""
+
+
+class Answer:
+    """The head of a response, and its body as a stream."""
+
+    def __init__(self, response: aiohttp.ClientResponse, attempt: Attempt, read_timeout: float) -> None:
+        self._response = response
+        self._attempt = attempt
+        self._read_timeout = read_timeout
+        self.status = response.status
+        """The HTTP status."""
+
+    @property
+    def phrase(self) -> str:
+        """Status and reason phrase, fit for a message."""
+        return clean(f"{self.status} {self._response.reason or ''}".strip())
+
+    def header(self, name: str) -> str | None:
+        """A header's value; of several, joined by commas; None without one."""
+        values = self._response.headers.getall(name, None)
+        return None if values is None else ", ".join(values)
+
+    @property
+    def length(self) -> int | None:
+        """The size of the body in bytes as ``Content-Length`` says, or None without that header.
+
+        Raises:
+            BadAnswer: It is doubled, no decimal number, or beside a ``Transfer-Encoding``.
+        """
+        values = self._response.headers.getall("Content-Length", [])
+        if not values:
+            return None
+        text = values[0].strip()
+        if len(values) > 1 or not (text.isascii() and text.isdecimal()) or len(text) > 18:
+            raise BadAnswer(f"Content-Length {clean(', '.join(values))!r} is not one decimal number")
+        if "Transfer-Encoding" in self._response.headers:
+            raise BadAnswer("both Content-Length and Transfer-Encoding")
+        return int(text)
+
+    async def read(self) -> bytes:
+        """The bytes of the body that came since the last call, not decoded; empty at its end.
+
+        Raises:
+            Unreachable: The body ended before its announced end, or nothing came in time.
+        """
+        with _translated(self._response.url, self._attempt, self._read_timeout):
+            return await self._response.content.readany()
+
+
+class HttpClient:
+    """A guarded HTTP client with a pool of connections.
+
+    Use it in one event loop, as ``async with HttpClient(guard) as client``. Proxies of the environment, ``.netrc``
+    and cookies are never used; TLS certificates are verified.
+
+    Args:
+        guard: Asked about every address before it is connected to.
+        ca_file: A file of certificates (PEM) to trust beside the system's, for a private CA.
+        connections: Connections at once, to all hosts together; a request beyond waits within its deadline.
+        lookup: Resolves names; a replacement for ``socket.getaddrinfo``.
+
+    Raises:
+        BadAnswer: ``ca_file`` cannot be read or holds no certificate.
+    """
+
+    def __init__(
+        self,
+        guard: NetworkGuard,
+        *,
+        ca_file: str | None = None,
+        connections: int = 100,
+        lookup: Lookup = socket.getaddrinfo,
+    ) -> None:
+        self.guard = guard
+        self._tls = _tls_context(ca_file)
+        self._connections = connections
+        self._lookup = lookup
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                socket_factory=self.guard.socket_factory,
+                resolver=_DaemonThreadResolver(self._lookup),
+                # Each new connection asks anew: a name that moved is found, and connections are pooled anyway.
+                use_dns_cache=False,
+                ssl=self._tls,
+                limit=self._connections,
+                timeout_ceil_threshold=math.inf,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+            read_bufsize=_BUFFER,
+            headers={"User-Agent": "psengine-host", "Accept-Encoding": "identity"},
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    @contextlib.asynccontextmanager
+    async def exchange(
+        self,
+        method: str,
+        url: URL,
+        *,
+        deadline: float,
+        connect_timeout: float,
+        read_timeout: float,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> AsyncIterator[Answer]:
+        """Send one request and follow no redirect.
+
+        Args:
+            method: The HTTP method.
+            url: An ``http`` or ``https`` URL.
+            deadline: When all must be over, the body's last byte included; on ``time.monotonic``.
+            connect_timeout: Seconds for one connection attempt.
+            read_timeout: Seconds without a single byte.
+            headers: Further headers.
+            body: The request's body.
+
+        Yields:
+            The answer; its body can be read inside the block and is abandoned when the block ends.
+
+        Raises:
+            ForbiddenAddress: All addresses of the host are refused by the guard.
+            Unreachable: No connection, no answer, or none in time.
+            BadAnswer: Not a URL that can be asked, an untrusted certificate, or not HTTP.
+        """
+        if self._session is None:
+            raise RuntimeError("HttpClient is used outside of its 'async with' block")
+        timeout = aiohttp.ClientTimeout(
+            total=max(deadline - time.monotonic(), 0.001),
+            sock_connect=connect_timeout,
+            sock_read=read_timeout,
+            # aiohttp rounds longer timeouts up to whole seconds; a deadline is not to be passed by one.
+            ceil_threshold=math.inf,
+        )
+        with self.guard.attempting(url.raw_host or "") as attempt, _translated(url, attempt, read_timeout):
+            response = await self._session.request(
+                method, url, headers=headers, data=body, timeout=timeout, allow_redirects=False
+            )
+        try:
+            yield Answer(response, attempt, read_timeout)
+        finally:
+            # Back to the pool if the body was read to its end; otherwise this closes the connection.
+            response.release()
+
+
+def _tls_context(ca_file: str | None) -> ssl.SSLContext | bool:
+    if ca_file is None:
+        return True  # aiohttp's own verifying context, made once
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(cafile=ca_file)
+    except OSError as error:
+        raise BadAnswer(f"the CA file {ca_file!r} cannot be used: {error.strerror or error}") from error
+    return context
+
+
+@contextlib.contextmanager
+def _translated(url: URL, attempt: Attempt, read_timeout: float) -> Iterator[None]:
+    """Turn what aiohttp raises into this package's errors."""
+    try:
+        yield
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        raise _as_ours(error, url, attempt, read_timeout) from error
+
+
+def _as_ours(error: Exception, url: URL, attempt: Attempt, read_timeout: float) -> NetworkError:
+    where = f"{url.host}:{url.port}"
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return BadAnswer(f"the TLS certificate of {where} is not trusted: {_detail(error.certificate_error)}")
+        case aiohttp.ClientConnectorDNSError():
+            return Unreachable(f"the name {url.host} cannot be resolved: {_detail(error.os_error)}")
+        case aiohttp.ClientConnectorError() if attempt.refused and not attempt.opened:
+            return attempt.refused[0]
+        case aiohttp.ClientConnectorError():
+            return Unreachable(f"cannot connect to {where}: {_detail(error.os_error)}")
+        case aiohttp.ConnectionTimeoutError():
+            return Unreachable(f"no connection to {where} in time")
+        case aiohttp.SocketTimeoutError():
+            return Unreachable(f"{where} sent nothing for {read_timeout:g} s")
+        case aiohttp.ClientResponseError():
+            return BadAnswer(f"{where} does not answer in HTTP: {_detail(error.message)}")
+        case aiohttp.InvalidURL():
+            return BadAnswer(f"not a URL that can be asked: {_detail(error)}")
+        case aiohttp.ClientPayloadError():
+            return Unreachable(f"{where} did not send the whole body: {_detail(error)}")
+        case aiohttp.ServerDisconnectedError():
+            return Unreachable(f"{where} closed the connection without an answer")
+        case TimeoutError():
+            return Unreachable(f"{where} was not done by the deadline")
+        case aiohttp.ClientError() | OSError():
+            return Unreachable(f"the connection to {where} failed: {_detail(error)}")
+        case _:
+            return BadAnswer(f"cannot ask {where}: {_detail(error)}")
+
+
+def _detail(error: object) -> str:
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return clean(" ".join(text.split()))
+
+
+class _DaemonThreadResolver(AbstractResolver):
+    """Resolves names in daemon threads of its own.
+
+    The event loop's executor is no place for this: six names whose servers never answer would fill it for everybody,
+    and ``asyncio.run`` waits for its threads however long past the deadline they take.
+    """
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+        self._slots = asyncio.Semaphore(_NAME_LOOKUPS)
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        loop = asyncio.get_running_loop()
+        await self._slots.acquire()
+        done: asyncio.Future[list[tuple[Any, ...]]] = loop.create_future()
+
+        def finish(rows: list[tuple[Any, ...]] | None, error: Exception | None) -> None:
+            self._slots.release()
+            if done.done():  # nobody waits any more
+                return
+            if error is not None:
+                done.set_exception(error)
+            else:
+                done.set_result(rows or [])
+
+        def look_up() -> None:
+            rows, fault = None, None
+            try:
+                rows = self._lookup(host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+            except OSError as error:
+                fault = error
+            except ValueError as error:  # the idna codec, a NUL: no name that could be looked up
+                fault = OSError(f"not a host name ({error})")
+            with contextlib.suppress(RuntimeError):  # the loop may have ended before the lookup did
+                loop.call_soon_threadsafe(finish, rows, fault)
+
+        threading.Thread(target=look_up, name="psengine-lookup", daemon=True).start()
+        return [_resolved(host, port, row) for row in await done if row[0] in (socket.AF_INET, socket.AF_INET6)]
+
+    async def close(self) -> None:
+        return
+
+
+def _resolved(host: str, port: int, row: tuple[Any, ...]) -> ResolveResult:
+    family, _, protocol, _, endpoint = row
+    address = endpoint[0]
+    if family == socket.AF_INET6 and endpoint[3] and "%" not in address:
+        address = f"{address}%{endpoint[3]}"  # the connector passes on the text alone
+    return ResolveResult(
+        hostname=host,
+        host=address,
+        port=port,
+        family=family,
+        proto=protocol,
+        flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+    )

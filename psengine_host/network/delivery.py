@@ -1,0 +1,239 @@
+"""One attempt to deliver an answer to its ``response_url``, and what came of it.
+
+An attempt never raises for what the network or the receiver does; its outcome says whether another one makes sense.
+When and how often to try again is the caller's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import re
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from psengine_host.network.blocking import run_now
+from psengine_host.network.errors import BadAnswer, ForbiddenAddress, NetworkError, clean
+from psengine_host.network.guard import NetworkGuard
+from psengine_host.network.retry_after import retry_after_seconds
+
+if TYPE_CHECKING:
+    from yarl import URL
+
+    from psengine_host.network.client import Answer, HttpClient
+
+__all__ = ["Delivery", "DeliveryLimits", "DeliveryStatus", "deliver", "deliver_now", "deliver_over"]
+
+_TRANSIENT: Final = (408, 425, 429)
+_KEY: Final = re.compile(r"[!-~]{1,255}\Z")
+
+
+class DeliveryStatus(enum.Enum):
+    """What came of an attempt, and so what to do next."""
+
+    DELIVERED = "delivered"
+    """The receiver has it: any 2xx."""
+    RETRY = "retry"
+    """Another attempt may succeed: no connection, no answer in time, 408, 425, 429 or 5xx."""
+    REFUSED = "refused"
+    """No attempt will: any other answer, redirects included, a forbidden address, a URL that cannot be asked."""
+
+
+class DeliveryLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What an attempt may take.
+
+    Attributes:
+        connect_timeout: Seconds for one connection attempt.
+        read_timeout: Seconds without a single byte.
+        max_answer: Bytes of the receiver's body that are read; the rest is abandoned with the connection.
+        answer_timeout: Seconds for reading that body, once the status is known.
+        ca_file: A file of certificates (PEM) to trust beside the system's.
+    """
+
+    connect_timeout: float = 10.0
+    read_timeout: float = 15.0
+    max_answer: int = 16_384
+    answer_timeout: float = 2.0
+    ca_file: str | None = None
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt.
+
+    Attributes:
+        status: What came of it.
+        http_status: The receiver's status, or None if there was no answer.
+        retry_after: Seconds that the receiver asked to wait, if it did.
+        reason: In one line, for logs and people.
+        seconds: How long the attempt took.
+    """
+
+    status: DeliveryStatus
+    http_status: int | None = None
+    retry_after: float | None = None
+    reason: str
+    seconds: float
+
+
+async def deliver(
+    url: str,
+    body: bytes,
+    *,
+    idempotency_key: str,
+    guard: NetworkGuard,
+    deadline: float,
+    limits: DeliveryLimits | None = None,
+) -> Delivery:
+    """Try once to deliver an answer, over a connection of its own.
+
+    Args:
+        url: The ``response_url``; opaque, sent as it is written. Credentials in it are not sent.
+        body: The answer, JSON.
+        idempotency_key: Sent as ``Idempotency-Key``: the same for every attempt with the same body.
+        guard: Asked about every address.
+        deadline: When the attempt must be over, on ``time.monotonic``.
+        limits: What the attempt may take.
+
+    Returns:
+        What came of it.
+
+    Raises:
+        ValueError: ``idempotency_key`` cannot be a header (1 to 255 visible ASCII characters).
+    """
+    limits = limits or DeliveryLimits()
+    started = time.monotonic()
+    if (refused := _refused_at_once(url, idempotency_key)) is not None:
+        return refused
+    from psengine_host.network.client import HttpClient  # 130 ms of aiohttp, for those who connect
+
+    try:
+        client = HttpClient(guard, ca_file=limits.ca_file)
+    except NetworkError as error:  # an operator's mistake, who may mend it before the next attempt
+        return Delivery(status=DeliveryStatus.RETRY, reason=str(error), seconds=time.monotonic() - started)
+    async with client:
+        return await deliver_over(client, url, body, idempotency_key=idempotency_key, deadline=deadline, limits=limits)
+
+
+def deliver_now(
+    url: str,
+    body: bytes,
+    *,
+    idempotency_key: str,
+    guard: NetworkGuard,
+    deadline: float,
+    limits: DeliveryLimits | None = None,
+) -> Delivery:
+    """``deliver`` for code that is not asynchronous, with or without an event loop running in its thread."""
+    return run_now(
+        lambda: deliver(url, body, idempotency_key=idempotency_key, guard=guard, deadline=deadline, limits=limits)
+    )
+
+
+async def deliver_over(
+    client: HttpClient,
+    url: str,
+    body: bytes,
+    *,
+    idempotency_key: str,
+    deadline: float,
+    limits: DeliveryLimits | None = None,
+) -> Delivery:
+    """``deliver`` over the connections of a client, for those who deliver many; ``ca_file`` is then the client's."""
+    limits = limits or DeliveryLimits()
+    started = time.monotonic()
+    if (refused := _refused_at_once(url, idempotency_key)) is not None:
+        return refused
+
+    def ended(status: DeliveryStatus, reason: str) -> Delivery:
+        return Delivery(status=status, reason=reason, seconds=time.monotonic() - started)
+
+    if deadline <= started:
+        return ended(DeliveryStatus.RETRY, "no time left before the deadline")
+    from psengine_host.network.urls import http_url
+
+    try:
+        target = http_url(url).with_user(None)
+    except BadAnswer as error:
+        return ended(DeliveryStatus.REFUSED, str(error))
+    try:
+        return await _post(client, target, body, idempotency_key, deadline, limits, started)
+    except ForbiddenAddress as error:
+        return ended(DeliveryStatus.REFUSED, str(error))
+    except NetworkError as error:
+        return ended(DeliveryStatus.RETRY, str(error))
+
+
+def _refused_at_once(url: str, idempotency_key: str) -> Delivery | None:
+    """What needs no connection to be seen."""
+    if not _KEY.match(idempotency_key):
+        raise ValueError(f"idempotency_key must be 1 to 255 visible ASCII characters, got {clean(idempotency_key)!r}")
+    scheme = url[:64].partition(":")[0]
+    if scheme.lower() in ("http", "https"):
+        return None
+    reason = f"the scheme {clean(scheme)!r} is not delivered to; only http and https are"
+    return Delivery(status=DeliveryStatus.REFUSED, reason=reason, seconds=0.0)
+
+
+async def _post(
+    client: HttpClient,
+    url: URL,
+    body: bytes,
+    idempotency_key: str,
+    deadline: float,
+    limits: DeliveryLimits,
+    started: float,
+) -> Delivery:
+    async with client.exchange(
+        "POST",
+        url,
+        deadline=deadline,
+        connect_timeout=limits.connect_timeout,
+        read_timeout=limits.read_timeout,
+        headers={"Content-Type": "application/json", "Idempotency-Key": idempotency_key},
+        body=body,
+    ) as answer:
+        status = _classified(answer.status)
+        said = await _said(answer, limits, deadline)
+        retry_after = None
+        if status is DeliveryStatus.RETRY:
+            retry_after = retry_after_seconds(answer.header("Retry-After"))
+        reason = f"answered {answer.phrase}"
+        if status is not DeliveryStatus.DELIVERED and said:
+            reason += f": {said}"
+        return Delivery(
+            status=status,
+            http_status=answer.status,
+            retry_after=retry_after,
+            reason=reason,
+            seconds=time.monotonic() - started,
+        )
+
+
+def _classified(status: int) -> DeliveryStatus:
+    if 200 <= status < 300:
+        return DeliveryStatus.DELIVERED
+    if status in _TRANSIENT or status >= 500:
+        return DeliveryStatus.RETRY
+    return DeliveryStatus.REFUSED
+
+
+async def _said(answer: Answer, limits: DeliveryLimits, deadline: float) -> str:
+    """The start of the receiver's body, fit for a message.
+
+    Read so that the connection can be used again. The status is known and final: a body that drips, breaks off or
+    never ends changes nothing.
+    """
+    said = bytearray()
+    try:
+        async with asyncio.timeout(max(min(limits.answer_timeout, deadline - time.monotonic()), 0)):
+            while len(said) < limits.max_answer and (chunk := await answer.read()):
+                said += chunk[: limits.max_answer - len(said)]
+    except (TimeoutError, NetworkError):
+        return _excerpt(said)
+    return _excerpt(said)
+
+
+def _excerpt(said: bytearray) -> str:
+    return clean(" ".join(said[:1024].decode("utf-8", "replace").split()))
