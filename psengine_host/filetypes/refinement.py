@@ -1,8 +1,8 @@
 """What libmagic 5.46 cannot tell from the start of a file, told from a few more bytes.
 
 Each rule here answers a case that the tests show: libmagic names the type of a ZIP container by its first entries, and
-gives up on one larger than what it reads (``application/octet-stream``); it knows no C shell script and no AbiWord
-document. Everything else is left as libmagic says it.
+gives up on one larger than what it reads (``application/octet-stream``); it knows no Flash film packed with LZMA, no C
+shell script, few scripts started through ``env``, and no AbiWord document. Everything else is left as libmagic says it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OOXML = (
     (b"ppt/", "application/vnd.openxmlformats-officedocument.presentationml.presentation"),
 )
 
-_CSH = re.compile(rb"#![ \t]*(?:\S*/)?(?:env[ \t]+(?:-\S+[ \t]+)*)?(?:\S*/)?t?csh\b")
+_SHELL = re.compile(rb"#![ \t]*(?:\S*/)?(?:env[ \t]+(?:-\S+[ \t]+)*)?(?:\S*/)?(t?csh|(?:ba|da|z|a|k|mk)?sh)(?:\s|$)")
 _ABIWORD = re.compile(rb"<(?:abiword|awml)[\s>]")
 
 
@@ -46,6 +46,14 @@ def refined(mimetype: str, read_at: ReadAt, size: int) -> str:
     """
     rule = _RULES.get(mimetype)
     return rule(mimetype, read_at, size) if rule else mimetype
+
+
+def _unknown(mimetype: str, read_at: ReadAt, size: int) -> str:
+    """Content that libmagic has no name for."""
+    head = read_at(13, 0)
+    if head.startswith(b"ZWS") and head.endswith(b"\x5d"):  # SWF specification 19: LZMA properties after 12 bytes
+        return "application/x-shockwave-flash"
+    return _container(mimetype, read_at, size)
 
 
 def _container(mimetype: str, read_at: ReadAt, size: int) -> str:
@@ -102,9 +110,12 @@ def _has(directory: bytes, name: bytes, *, whole: bool = True) -> bool:
 
 
 def _script(mimetype: str, read_at: ReadAt, size: int) -> str:
-    """The C shell by its first line; libmagic calls it a shell script, or text when it is started through ``env``."""
+    """Shell scripts by their first line: to libmagic the C shell is a shell as any, and some scripts are plain text."""
     head = read_at(min(size, 128), 0)
-    return "application/x-csh" if head.startswith(b"#!") and _CSH.match(head) else mimetype
+    shell = _SHELL.match(head) if head.startswith(b"#!") else None
+    if shell is None:
+        return mimetype
+    return "application/x-csh" if shell[1].endswith(b"csh") else "application/x-sh"
 
 
 def _markup(mimetype: str, read_at: ReadAt, size: int) -> str:
@@ -113,7 +124,7 @@ def _markup(mimetype: str, read_at: ReadAt, size: int) -> str:
 
 
 _RULES: dict[str, Callable[[str, ReadAt, int], str]] = {
-    "application/octet-stream": _container,
+    "application/octet-stream": _unknown,
     "application/zip": _container,
     "application/java-archive": _container,
     "application/x-sh": _script,
