@@ -28,6 +28,33 @@ MAX_TEXT: Final = 1 << 20
 _MAX_BID: Final = 1 << 256
 
 
+def _check_type(value: object, field: str, expected: type) -> None:
+    if value is not None and not isinstance(value, expected):
+        raise InvalidAnalysis(field, value, f"must be a {expected.__name__}")
+
+
+def _check_texts(struct: msgspec.Struct, prefix: str, fields: tuple[str, ...]) -> None:
+    for field in fields:
+        value = getattr(struct, field)
+        if value is not None:
+            _check_text(value, f"{prefix}.{field}" if prefix else field)
+
+
+def _check_text(value: object, field: str, index: int | None = None) -> None:
+    if not isinstance(value, str):
+        where = field if index is None else f"{field}[{index}]"
+        raise InvalidAnalysis(where, value, "must be a string")
+    if len(value) > MAX_TEXT:
+        raise InvalidAnalysis(field, value, f"must be at most {MAX_TEXT} characters")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidAnalysis(
+                field, value, "must be text that UTF-8 can hold (lone surrogates it cannot)"
+            ) from None
+
+
 class Verdict(enum.StrEnum):
     """The conclusion; the value is the wire's spelling."""
 
@@ -40,6 +67,9 @@ class Verdict(enum.StrEnum):
     def takes_bid(self) -> bool:
         """Whether an assertion of this verdict carries a bid; the others always carry 0."""
         return self is Verdict.MALICIOUS or self is Verdict.BENIGN
+
+
+_VERDICTS: Final[Mapping[object, Verdict]] = {verdict.value: verdict for verdict in Verdict}
 
 
 class Comment(enum.StrEnum):
@@ -319,11 +349,9 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
         """
         if not isinstance(wire, Mapping):
             raise InvalidAnalysis("analysis", wire, "must be an object")
-        verdict = wire.get("verdict")
-        try:
-            verdict = Verdict(verdict)
-        except ValueError:
-            raise InvalidAnalysis("verdict", verdict, f"must be one of {', '.join(Verdict)}") from None
+        verdict = _VERDICTS.get(spelt) if isinstance(spelt := wire.get("verdict"), str) else None
+        if verdict is None:
+            raise InvalidAnalysis("verdict", wire.get("verdict"), f"must be one of {', '.join(Verdict)}")
         metadata = _object(wire, "metadata", "metadata")
         scanner = _object(metadata, "scanner", "metadata.scanner")
         environment = _object(scanner, "environment", "metadata.scanner.environment")
@@ -466,30 +494,3 @@ def _object(wire: Mapping[str, object], key: str, field: str) -> Mapping[str, An
     if not isinstance(value, Mapping):
         raise InvalidAnalysis(field, value, "must be an object")
     return value
-
-
-def _check_type(value: object, field: str, expected: type) -> None:
-    if value is not None and not isinstance(value, expected):
-        raise InvalidAnalysis(field, value, f"must be a {expected.__name__}")
-
-
-def _check_texts(struct: msgspec.Struct, prefix: str, fields: tuple[str, ...]) -> None:
-    for field in fields:
-        value = getattr(struct, field)
-        if value is not None:
-            _check_text(value, f"{prefix}.{field}" if prefix else field)
-
-
-def _check_text(value: object, field: str, index: int | None = None) -> None:
-    if not isinstance(value, str):
-        where = field if index is None else f"{field}[{index}]"
-        raise InvalidAnalysis(where, value, "must be a string")
-    if len(value) > MAX_TEXT:
-        raise InvalidAnalysis(field, value, f"must be at most {MAX_TEXT} characters")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise InvalidAnalysis(
-                field, value, "must be text that UTF-8 can hold (lone surrogates it cannot)"
-            ) from None

@@ -53,7 +53,10 @@ DNI_SCALE: Final[Mapping[str, int]] = MappingProxyType(
         "nearly certain": 95,
     }
 )
-"""Terms of likelihood -> 0-100. Source: Intelligence Community Directive 203, *Analytic Standards*, section D.6.e(2)(a)."""
+"""Terms of likelihood -> 0-100.
+
+Source: Intelligence Community Directive 203, *Analytic Standards*, section D.6.e(2)(a).
+"""
 
 _DNI_VARIANTS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -122,7 +125,9 @@ def rescale_to_bid(value: Number, rules: BountyRules, low: Number = 0, high: Num
 
 
 def confidence_to_bid(confidence: float, rules: BountyRules) -> int:
-    """A confidence of 0.0 to 1.0 as a bid in wei, exact; what ``rescale_to_bid(confidence, rules, 0, 1)`` gives, faster.
+    """A confidence of 0.0 to 1.0 as a bid in wei, exact.
+
+    The same as ``rescale_to_bid(confidence, rules, 0, 1)``, faster.
 
     Args:
         confidence: From 0.0 to 1.0.
@@ -177,7 +182,7 @@ def bid_by_policy(policy: BidPolicy, confidence: float | None, rules: BountyRule
     return maximum_bid(rules)
 
 
-def nct_to_wei(nct: int | str | Decimal | Fraction | float) -> int:
+def nct_to_wei(nct: str | Decimal | Fraction | float) -> int:
     """An amount of NCT in wei, exact.
 
     Args:

@@ -345,7 +345,7 @@ class Bounty(msgspec.Struct, frozen=True, kw_only=True):
         if path is not None:
             uri = file_uri(path)
             if sha256 is None:
-                with open(path, "rb") as file:  # noqa: PTH123 - a path may be bytes-like
+                with open(path, "rb") as file:
                     sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         elif data is not None:
             from base64 import b64encode
@@ -431,7 +431,7 @@ def local_id(artifact_type: ArtifactType, sha256: str) -> int:
 
 def file_uri(path: str | os.PathLike[str]) -> str:
     """The ``file:`` URI of a path (RFC 8089), made absolute; any byte a name may hold is percent-encoded."""
-    return "file://" + quote_from_bytes(os.fsencode(os.path.abspath(path)))  # noqa: PTH100 - links stay as named
+    return "file://" + quote_from_bytes(os.fsencode(os.path.abspath(path)))
 
 
 # --- one function a field ---------------------------------------------------------------------------------------------

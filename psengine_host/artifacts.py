@@ -1,0 +1,342 @@
+"""Artifacts: what is judged. A local file, bytes or a URL, with everything about it found out only when asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO, Final, Self
+
+from psengine_host.bounty import URL_MIMETYPE, ArtifactType, file_uri
+from psengine_host.errors import ArtifactError, ArtifactUnavailable
+from psengine_host.spool import Spool
+
+__all__ = ["KEPT_IN_MEMORY", "Artifact"]
+
+KEPT_IN_MEMORY: Final = 1 << 20
+"""Bytes up to which a file is read once and kept, so that hash, type and engine see the very same bytes: 1 MiB."""
+_CHUNK: Final = 1 << 18
+_KINDS: Final = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISFIFO, "a FIFO"),
+)
+
+
+class Artifact:
+    """What is judged. Make one with :meth:`from_path`, :meth:`from_bytes` or :meth:`from_url`.
+
+    Nothing is read before it is asked for. A file of up to 1 MiB is read once; a larger one is streamed, and found out
+    if it changes between the hash and the end of the scan.
+
+    Attributes:
+        name: What it is called in messages.
+        url: The URL of a URL artifact, or None.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_content",
+        "_mimetype",
+        "_owned",
+        "_path",
+        "_seen_on_disk",
+        "_sha256",
+        "_size",
+        "_spool",
+        "_state",
+        "name",
+        "url",
+    )
+
+    def __init__(
+        self, *, name: str, path: str | None, content: bytes | None, url: str | None, spool: Spool | None
+    ) -> None:
+        self.name = name
+        self.url = url
+        self._path = path
+        self._content = content
+        self._spool = spool
+        self._owned = False
+        self._mimetype: str | None = URL_MIMETYPE if url is not None else None
+        self._sha256: str | None = None
+        self._size: int | None = None if content is None else len(content)
+        self._state: tuple[int, int, int, int] | None = None
+        self._seen_on_disk = False
+
+    @classmethod
+    def from_path(cls, path: str | os.PathLike[str], *, name: str | None = None) -> Self:
+        """An artifact that is a file.
+
+        Args:
+            path: The file; a link is followed.
+            name: What to call it in messages; the path by default.
+
+        Raises:
+            ArtifactError: There is no such file.
+            ArtifactUnavailable: It is a folder, device, socket or FIFO.
+        """
+        text = os.fspath(path)
+        artifact = cls(name=name or text, path=text, content=None, url=None, spool=None)
+        try:
+            artifact._check_kind(os.stat(text))
+        except OSError as error:
+            raise artifact._unreadable(error) from error
+        except ValueError as error:  # a NUL in the name
+            raise ArtifactError(f"{artifact.name!r}: no file can be called that ({error})") from error
+        return artifact
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, name: str = "bytes", spool: Spool | None = None) -> Self:
+        """An artifact that is bytes; a file is made of them only if its path is asked for.
+
+        Args:
+            data: The bytes.
+            name: What to call it in messages.
+            spool: Where that file goes; by default a spool of its own.
+        """
+        return cls(name=name, path=None, content=bytes(data), url=None, spool=spool)
+
+    @classmethod
+    def from_stream(cls, stream: BinaryIO, spool: Spool, *, name: str = "stream") -> Self:
+        """An artifact read from a stream to its end, kept in the spool until :meth:`close`.
+
+        Raises:
+            ArtifactError: The stream cannot be read, or is longer than the spool takes.
+        """
+        artifact = cls(name=name, path=os.fspath(spool.take(stream, name)), content=None, url=None, spool=spool)
+        artifact._owned = True
+        return artifact
+
+    @classmethod
+    def from_spooled(cls, path: Path, spool: Spool, *, name: str) -> Self:
+        """An artifact that is a sealed file of the spool; :meth:`close` removes it."""
+        artifact = cls(name=name, path=os.fspath(path), content=None, url=None, spool=spool)
+        artifact._owned = True
+        return artifact
+
+    @classmethod
+    def from_url(cls, url: str, *, spool: Spool | None = None) -> Self:
+        """An artifact that is a URL itself; its bytes are the URL's text in UTF-8."""
+        return cls(name=url, path=None, content=url.encode(errors="surrogateescape"), url=url, spool=spool)
+
+    # --- what it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def artifact_type(self) -> ArtifactType:
+        """File or URL."""
+        return ArtifactType.FILE if self.url is None else ArtifactType.URL
+
+    @property
+    def uri(self) -> str:
+        """Where it is: the URL, a ``file:`` URI, or a ``data:`` URI of its bytes."""
+        if self.url is not None:
+            return self.url
+        if self._path is not None and not self._owned:
+            return file_uri(self._path)
+        from psengine_host.network.data_uris import encode_data_uri
+
+        return encode_data_uri(self.read_bytes(), self.mimetype)
+
+    @property
+    def path(self) -> Path:
+        """A file that holds the artifact, for scanners that want a name.
+
+        Raises:
+            ArtifactError: The artifact is in memory and the file cannot be written.
+        """
+        if self._path is None:
+            if self._spool is None:
+                self._spool = Spool()
+            self._path = os.fspath(self._spool.write(self._content or b""))
+            self._owned = True
+        else:
+            self._seen_on_disk = True
+        return Path(self._path)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the artifact.
+
+        Raises:
+            ArtifactError: The file cannot be read.
+        """
+        if self._size is None:
+            try:
+                self._size = os.stat(self._path or "").st_size
+            except OSError as error:
+                raise self._unreadable(error) from error
+        return self._size
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256, 64 lower-case hexadecimal digits; computed once.
+
+        Raises:
+            ArtifactError: The file cannot be read, or changed while it was read.
+        """
+        if self._sha256 is None:
+            self._load()
+        return self._sha256 or ""
+
+    @property
+    def mimetype(self) -> str:
+        """The mimetype by content (see ``psengine_host.filetypes``); identified once, only when asked for.
+
+        Raises:
+            ArtifactError: The file cannot be read.
+        """
+        if self._mimetype is None:
+            from psengine_host import filetypes
+
+            if self._content is None and self._sha256 is None and self.size <= KEPT_IN_MEMORY:
+                self._load()
+            if self._content is not None:
+                self._mimetype = filetypes.identify_bytes(self._content)
+            else:
+                try:
+                    self._mimetype = filetypes.identify_path(self._path or "")
+                except OSError as error:
+                    raise self._unreadable(error) from error
+        return self._mimetype
+
+    def read_bytes(self) -> bytes:
+        """All bytes. A large file is read anew each time.
+
+        Raises:
+            ArtifactError: The file cannot be read, or is not what was hashed.
+        """
+        if self._content is None and self._sha256 is None:
+            self._load()
+        if self._content is not None:
+            return self._content
+        self._seen_on_disk = True
+        try:
+            with open(self._path or "", "rb", buffering=0) as file:
+                content = file.readall()
+        except OSError as error:
+            raise self._unreadable(error) from error
+        if len(content) != self._size:
+            raise self._changed()
+        return content
+
+    def open(self) -> BinaryIO:
+        """The artifact as a binary stream, at its beginning; close it when done.
+
+        Raises:
+            ArtifactError: The file cannot be read.
+        """
+        if self._content is None and self._sha256 is None and self.size <= KEPT_IN_MEMORY:
+            self._load()
+        if self._content is not None:
+            return io.BytesIO(self._content)
+        self._seen_on_disk = True
+        try:
+            return open(self._path or "", "rb")
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    # --- for the host -----------------------------------------------------------------------------------------------
+
+    def check_unchanged(self) -> None:
+        """Make sure that the file an engine read from disk is still the one that was hashed.
+
+        Raises:
+            ArtifactError: It is gone, or was written to since.
+        """
+        if not self._seen_on_disk or self._state is None or self._path is None:
+            return
+        try:
+            now = os.stat(self._path)
+        except OSError as error:
+            raise self._unreadable(error) from error
+        if _state(now) != self._state:
+            raise self._changed()
+
+    def close(self) -> None:
+        """Remove the file if the spool holds one for this artifact, and let go of the bytes."""
+        if self._owned and self._spool is not None and self._path is not None:
+            self._spool.discard(Path(self._path))
+            self._owned = False
+        self._content = None if self._path is not None else self._content
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Artifact({self.name!r})"
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        """Hash the artifact; keep its bytes if it is small."""
+        if self._content is not None:
+            self._sha256 = hashlib.sha256(self._content).hexdigest()
+            return
+        try:
+            # O_NONBLOCK: a FIFO that took the file's place must not block the host for ever.
+            descriptor = os.open(self._path or "", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                before = os.fstat(descriptor)
+                self._check_kind(before)
+                if before.st_size <= KEPT_IN_MEMORY:
+                    # One byte more than expected tells a file that grew from one that did not.
+                    content = os.read(descriptor, before.st_size + 1)
+                    if len(content) != before.st_size:
+                        content = self._whole(descriptor, content)
+                    self._content = content
+                    self._size = len(content)
+                    self._sha256 = hashlib.sha256(content).hexdigest()
+                else:
+                    digest = hashlib.sha256()
+                    buffer = memoryview(bytearray(_CHUNK))
+                    size = 0
+                    while count := os.readv(descriptor, [buffer]):
+                        digest.update(buffer[:count])
+                        size += count
+                    if size != before.st_size:
+                        raise self._changed()
+                    self._size = size
+                    self._sha256 = digest.hexdigest()
+                if _state(os.fstat(descriptor)) != _state(before):
+                    raise self._changed()
+                self._state = _state(before)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def _whole(self, descriptor: int, content: bytes) -> bytes:
+        """The rest of a file whose size was not what ``fstat`` said, as in ``/proc``; refused if it is no small one."""
+        parts = [content]
+        total = len(content)
+        while chunk := os.read(descriptor, _CHUNK):
+            parts.append(chunk)
+            total += len(chunk)
+            if total > KEPT_IN_MEMORY:
+                raise self._changed()
+        return b"".join(parts)
+
+    def _check_kind(self, status: os.stat_result) -> None:
+        if stat.S_ISREG(status.st_mode):
+            return
+        kind = next((kind for test, kind in _KINDS if test(status.st_mode)), "no regular file")
+        raise ArtifactUnavailable(f"{self.name}: is {kind}, not a file")
+
+    def _unreadable(self, error: OSError) -> ArtifactError:
+        reason = (error.strerror or str(error)).lower()
+        return ArtifactError(f"{self.name}: {reason}")
+
+    def _changed(self) -> ArtifactError:
+        return ArtifactError(f"{self.name}: changed while it was read; scan it again")
+
+
+def _state(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

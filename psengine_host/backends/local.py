@@ -1,0 +1,114 @@
+"""The local backend: this process, one bounty after another, no isolation. For a debugger and for one file."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+
+from psengine_host.artifacts import Artifact
+from psengine_host.backends import BackendServices
+from psengine_host.bounty import Bounty
+from psengine_host.engines.found import BrokenEngine
+from psengine_host.engines.loaded import load_engine
+from psengine_host.engines.running import Home, Session, context_for
+from psengine_host.errors import EngineFault
+from psengine_host.outcome import Outcome
+from psengine_host.pipeline import EngineProfile, process, unavailable
+
+__all__ = ["LocalBackend"]
+
+
+class LocalBackend:
+    """Runs engines in this process. An engine is loaded and started when its first bounty comes.
+
+    Args:
+        services: What the host hands down.
+    """
+
+    def __init__(self, services: BackendServices) -> None:
+        self._services = services
+        self._lock = threading.RLock()
+        self._running: dict[str, _RunningEngine | _UnavailableEngine] = {}
+
+    def submit(self, bounty: Bounty, engine: str, *, artifact: Artifact | None = None) -> Future[Outcome]:
+        """Judge a bounty now, in the calling thread; the future is done when this returns."""
+        future: Future[Outcome] = Future()
+        with self._lock:
+            future.set_result(self.running(engine).process(bounty, artifact))
+        return future
+
+    def running(self, engine: str) -> _RunningEngine | _UnavailableEngine:
+        """The engine, loaded and started at the first call."""
+        with self._lock:
+            running = self._running.get(engine)
+            if running is None:
+                running = self._running[engine] = self._start(engine)
+            return running
+
+    def close(self) -> None:
+        """End all sessions and homes, the last started first."""
+        with self._lock:
+            running, self._running = self._running, {}
+            for engine in reversed(list(running.values())):
+                engine.stop()
+
+    def _start(self, name: str) -> _RunningEngine | _UnavailableEngine:
+        services = self._services
+        loaded = load_engine(services.catalog[name], services.wrappers(), services.trace)
+        if isinstance(loaded, BrokenEngine):
+            return _UnavailableEngine(name, f"engine {name} ({loaded.origin}) is broken: {loaded.reason}", loaded.error)
+        home = Home(loaded, context_for(name, services.settings, services.spool))
+        try:
+            context = home.start()
+            session = Session(loaded, context)
+            try:
+                session.open()
+            except BaseException:
+                home.stop()
+                raise
+        except EngineFault as error:
+            return _UnavailableEngine(name, str(error), error)
+        return _RunningEngine(home, session, services)
+
+
+class _RunningEngine:
+    def __init__(self, home: Home, session: Session, services: BackendServices) -> None:
+        self.home = home
+        self.session = session
+        self.profile = EngineProfile(home.engine.name, home.engine.version, session.info)
+        self._obtain = services.obtainer.obtain
+        self._policy = services.settings.bids.policy
+        self._timeout = services.settings.host.timeout
+
+    def process(self, bounty: Bounty, artifact: Artifact | None) -> Outcome:
+        outcome = process(
+            bounty,
+            self.session,
+            self.profile,
+            self._obtain,
+            policy=self._policy,
+            artifact=artifact,
+            timeout=self._timeout,
+        )
+        self.home.hear(outcome)
+        return outcome
+
+    def stop(self) -> None:
+        self.session.close()
+        self.home.stop()
+
+
+class _UnavailableEngine:
+    def __init__(self, name: str, reason: str, error: BaseException | None) -> None:
+        self.name = name
+        self.reason = reason
+        self.error = error
+
+    def process(self, bounty: Bounty, artifact: Artifact | None) -> Outcome:  # noqa: ARG002 - as its running sibling
+        import traceback
+
+        text = "".join(traceback.format_exception(self.error)) if self.error is not None else ""
+        return unavailable(bounty, self.name, self.reason, text)
+
+    def stop(self) -> None:
+        """Nothing was started."""

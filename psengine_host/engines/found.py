@@ -1,0 +1,235 @@
+"""Which engines are installed: metadata only, nothing is imported."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import metadata
+from typing import Final
+
+from psengine_host.environment import environment_prefix
+from psengine_host.errors import AmbiguousEngine, UnknownEngine
+
+__all__ = [
+    "ENGINES_GROUP",
+    "OBSERVERS_GROUP",
+    "WRAPPERS_GROUP",
+    "BrokenEngine",
+    "Catalog",
+    "FoundEngine",
+    "Registration",
+    "find_engines",
+    "find_registrations",
+]
+
+ENGINES_GROUP: Final = "psengine.engines"
+OBSERVERS_GROUP: Final = "psengine.observers"
+WRAPPERS_GROUP: Final = "psengine.wrappers"
+
+RESERVED_NAMES: Final = frozenset({"all", "metrics", "status", "healthz", "readyz"})
+"""Names of routes, and the word that means every engine."""
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}\Z")
+
+
+class Registration:
+    """One entry point of an installed distribution.
+
+    Attributes:
+        name: The entry point's name.
+        value: What it points to, ``module`` or ``module:attribute``.
+        group: The entry-point group.
+        distribution: The distribution's name.
+        version: The distribution's version.
+    """
+
+    __slots__ = ("distribution", "group", "name", "value", "version")
+
+    def __init__(self, name: str, value: str, group: str, distribution: str, version: str) -> None:
+        self.name = name
+        self.value = value
+        self.group = group
+        self.distribution = distribution
+        self.version = version
+
+    @property
+    def origin(self) -> str:
+        """Distribution and version, as messages name them."""
+        return f"{self.distribution} {self.version}".strip()
+
+    def load(self) -> object:
+        """Import what it points to; raises whatever the import raises."""
+        return metadata.EntryPoint(self.name, self.value, self.group).load()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Registration) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {self.value!r}, {self.origin!r})"
+
+    def _key(self) -> tuple[str, ...]:
+        return self.name, self.value, self.group, self.distribution, self.version
+
+
+class FoundEngine(Registration):
+    """An engine that is installed; nothing of it has been imported."""
+
+    __slots__ = ()
+
+
+class BrokenEngine(Registration):
+    """An engine that cannot be used.
+
+    Attributes:
+        reason: Why, in one line.
+        error: What was raised, or None.
+    """
+
+    __slots__ = ("error", "reason")
+
+    def __init__(self, found: Registration, reason: str, error: BaseException | None = None) -> None:
+        super().__init__(found.name, found.value, found.group, found.distribution, found.version)
+        self.reason = reason
+        self.error = error
+
+
+class Catalog(Mapping[str, "FoundEngine | BrokenEngine"]):
+    """The installed engines by name, in order of name.
+
+    Args:
+        engines: The engines; names are unique.
+    """
+
+    def __init__(self, engines: Iterable[FoundEngine | BrokenEngine]) -> None:
+        self._engines = {engine.name: engine for engine in sorted(engines, key=lambda engine: engine.name)}
+
+    def __getitem__(self, name: str) -> FoundEngine | BrokenEngine:
+        try:
+            return self._engines[name]
+        except KeyError:
+            raise UnknownEngine(name, self._engines) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._engines
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._engines)
+
+    def __len__(self) -> int:
+        return len(self._engines)
+
+    def select(self, names: Iterable[str] = ()) -> list[FoundEngine | BrokenEngine]:
+        """The engines asked for, in the order asked for, each once.
+
+        Args:
+            names: Names; ``all`` means every one; none at all means the only one installed.
+
+        Raises:
+            UnknownEngine: There is no engine of a name.
+            AmbiguousEngine: No name was given, and there is not exactly one engine.
+        """
+        chosen: dict[str, FoundEngine | BrokenEngine] = {}
+        for name in names:
+            if name.lower() == "all":
+                if not self._engines:
+                    raise AmbiguousEngine(_NONE_INSTALLED)
+                chosen.update(self._engines)
+            else:
+                chosen[name] = self[name]
+        if chosen:
+            return list(chosen.values())
+        if not self._engines:
+            raise AmbiguousEngine(_NONE_INSTALLED)
+        if len(self._engines) > 1:
+            message = (
+                f"several engines are installed: choose with --engine {' or '.join(self._engines)}, or --engine all"
+            )
+            raise AmbiguousEngine(message)
+        return list(self._engines.values())
+
+
+_NONE_INSTALLED: Final = "no engine is installed; install one, for example: pip install psengine-eicar"
+
+
+def find_engines(path: list[str] | None = None) -> Catalog:
+    """The engines that are installed, found by their entry points in group ``psengine.engines``.
+
+    A name that is not allowed, one that two distributions register, and two names that share their environment
+    variables are refused: they are in the catalog as broken engines, with the reason.
+
+    Args:
+        path: Where to look, as ``sys.path``; that by default.
+    """
+    by_name: dict[str, list[Registration]] = {}
+    for registration in find_registrations(ENGINES_GROUP, path):
+        by_name.setdefault(registration.name, []).append(registration)
+    by_prefix: dict[str, list[str]] = {}
+    for name in by_name:
+        by_prefix.setdefault(environment_prefix(name), []).append(name)
+    engines: list[FoundEngine | BrokenEngine] = []
+    for name, claims in by_name.items():
+        claim = claims[0]
+        reason = None
+        rivals = by_prefix[environment_prefix(name)]
+        if not _NAME.match(name):
+            reason = (
+                f"the name {name!r} is not allowed: lower-case letters, digits and hyphens, a letter first, 32 at most"
+            )
+        elif name in RESERVED_NAMES:
+            reason = f"the name {name!r} is reserved"
+        elif len(claims) > 1:
+            owners = " and ".join(sorted(other.origin for other in claims))
+            claim = Registration(name, claim.value, claim.group, owners, "")
+            reason = f"two distributions register the name {name!r}: {owners}; uninstall one"
+        elif len(rivals) > 1:
+            reason = f"the names {' and '.join(sorted(rivals))} share the variables {environment_prefix(name)}_*"
+        if reason is None:
+            engines.append(FoundEngine(name, claim.value, claim.group, claim.distribution, claim.version))
+        else:
+            engines.append(BrokenEngine(claim, reason))
+    return Catalog(engines)
+
+
+def find_registrations(group: str, path: list[str] | None = None) -> list[Registration]:
+    """The entry points of a group, each with its distribution, in order of path, then name.
+
+    A distribution that is found twice counts once, as the import system would have it.
+
+    Args:
+        group: The entry-point group.
+        path: Where to look, as ``sys.path``; that by default.
+    """
+    registrations = []
+    seen = set()
+    distributions = metadata.distributions() if path is None else metadata.distributions(path=path)
+    for distribution in distributions:
+        text = distribution.read_text("entry_points.txt")
+        if not text or group not in text:
+            continue
+        name, version = _name_and_version(distribution)
+        key = re.sub(r"[-_.]+", "-", name).lower()
+        if key in seen:
+            continue
+        seen.add(key)
+        registrations += [
+            Registration(entry.name, entry.value, group, name, version)
+            for entry in metadata.EntryPoints(distribution.entry_points).select(group=group)
+        ]
+    return registrations
+
+
+def _name_and_version(distribution: metadata.Distribution) -> tuple[str, str]:
+    """Name and version off the first header lines: parsing the whole of METADATA as e-mail costs fifty times more."""
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    found = {"name": "", "version": ""}
+    for line in text.splitlines():
+        if not line:
+            break
+        key, _, value = line.partition(":")
+        if key.lower() in found:
+            found[key.lower()] = value.strip()
+            if all(found.values()):
+                break
+    return found["name"] or "unnamed", found["version"]

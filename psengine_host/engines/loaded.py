@@ -1,0 +1,244 @@
+"""Loading: an entry point becomes an engine or a wrapper that keeps the contract, or the reason why not."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import pluggy
+
+from psengine_host.engines.found import WRAPPERS_GROUP, BrokenEngine, FoundEngine, Registration, find_registrations
+from psengine_host.errors import EngineBroken, PsengineError, UsageError, nearest, one_line
+from psengine_host.hookspecs import HOOKS, PROJECT, WRAPPER_HOOKS, EngineHooks
+
+__all__ = ["ContractBroken", "Engine", "HookTrace", "Wrapper", "load_engine", "load_wrappers", "plugin_manager"]
+
+HookTrace = Callable[[str, str, dict[str, Any], object, float], None]
+"""Called after each hook: who implements it, the hook, its arguments, its result or exception, the seconds taken."""
+
+_ARGUMENTS: Final = {hook: tuple(inspect.signature(getattr(EngineHooks, hook)).parameters)[1:] for hook in HOOKS}
+
+
+class ContractBroken(PsengineError):
+    """A plugin whose hooks are not those of the contract; the message says which and what to do."""
+
+
+class Wrapper:
+    """A loaded wrapper of ``analyze``: its registration and the object that has the hook."""
+
+    __slots__ = ("plugin", "registration")
+
+    def __init__(self, registration: Registration, plugin: object) -> None:
+        self.registration = registration
+        self.plugin = plugin
+
+
+class Engine:
+    """A loaded engine, with a plugin manager of its own.
+
+    Attributes:
+        found: What was found of it before it was loaded.
+        manager: Its plugin manager; the wrappers of ``analyze`` are registered there too.
+        hooks: What to call.
+    """
+
+    __slots__ = ("found", "hooks", "manager", "plugin")
+
+    def __init__(self, found: FoundEngine, plugin: object, manager: pluggy.PluginManager) -> None:
+        self.found = found
+        self.plugin = plugin
+        self.manager = manager
+        self.hooks = manager.hook
+
+    @property
+    def name(self) -> str:
+        """The engine's name."""
+        return self.found.name
+
+    @property
+    def version(self) -> str:
+        """The version of the engine's distribution."""
+        return self.found.version
+
+    def has(self, hook: str) -> bool:
+        """Whether the engine implements a hook."""
+        return bool(getattr(self.hooks, hook).get_hookimpls())
+
+    def takes(self, hook: str, argument: str) -> bool:
+        """Whether any implementation of a hook, wrappers included, asks for an argument."""
+        return any(argument in implementation.argnames for implementation in getattr(self.hooks, hook).get_hookimpls())
+
+    def __repr__(self) -> str:
+        return f"Engine({self.name!r})"
+
+
+def load_engine(
+    found: FoundEngine | BrokenEngine, wrappers: Sequence[Wrapper] = (), trace: HookTrace | None = None
+) -> Engine | BrokenEngine:
+    """Import an engine and check that it keeps the contract.
+
+    Whatever its import does, this returns: an ``ImportError``, ``SystemExit`` or ``SyntaxError`` is the reason of a
+    :class:`BrokenEngine`. Only the user's own interrupt passes through.
+
+    Args:
+        found: The engine; a broken one is returned as it is.
+        wrappers: Wrappers of ``analyze``, the outermost first.
+        trace: Called after each hook.
+    """
+    if isinstance(found, BrokenEngine):
+        return found
+    try:
+        plugin = found.load()
+        if not check_contract(plugin, HOOKS, wrapper=False) >= {"analyze"}:
+            raise ContractBroken(_no_analyze(plugin))
+        manager = plugin_manager(plugin, found.name)
+        for wrapper in wrappers:
+            manager.register(wrapper.plugin, name=f"wrapper {wrapper.registration.name}")
+        if trace is not None:
+            _trace(manager, found.name, trace)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - an engine may raise anything while it is imported
+        return BrokenEngine(found, _reason(error), error)
+    return Engine(found, plugin, manager)
+
+
+def require_engine(loaded: Engine | BrokenEngine) -> Engine:
+    """The engine, or an error that says why it cannot be used.
+
+    Raises:
+        EngineBroken: It is broken.
+    """
+    if isinstance(loaded, BrokenEngine):
+        raise EngineBroken(loaded.name, loaded.origin, loaded.reason) from loaded.error
+    return loaded
+
+
+def load_wrappers(path: list[str] | None = None) -> list[Wrapper]:
+    """The installed wrappers of ``analyze`` (group ``psengine.wrappers``), in order of name.
+
+    A wrapper may be policy, so one that cannot be loaded is an error, not a warning.
+
+    Raises:
+        UsageError: One cannot be loaded or breaks the contract; names its distribution.
+    """
+    wrappers = []
+    for registration in sorted(find_registrations(WRAPPERS_GROUP, path), key=lambda entry: entry.name):
+        try:
+            plugin = registration.load()
+            if not check_contract(plugin, WRAPPER_HOOKS, wrapper=True):
+                raise ContractBroken("has no hook: a wrapper has @hookimpl(wrapper=True) analyze")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            message = f"wrapper {registration.name} ({registration.origin}): {_reason(error)}; repair or uninstall it"
+            raise UsageError(message) from error
+        wrappers.append(Wrapper(registration, plugin))
+    return wrappers
+
+
+def check_contract(plugin: object, allowed: Iterable[str], *, wrapper: bool) -> set[str]:
+    """The hooks that an object implements.
+
+    pluggy itself passes nothing for a parameter with a default and says nothing of an undecorated function, so the
+    contract is checked before it sees the object.
+
+    Args:
+        plugin: A module or an object.
+        allowed: The hooks it may implement.
+        wrapper: Whether its hooks must be wrappers (else they must not).
+
+    Raises:
+        ContractBroken: A hook that there is not, or not here; a parameter that no hook has, or that has a default.
+    """
+    if inspect.isclass(plugin):
+        raise ContractBroken(f"the entry point names the class {plugin.__name__}: let it name a module or an instance")
+    manager = pluggy.PluginManager(PROJECT)
+    allowed = tuple(allowed)
+    implemented = set()
+    for name in dir(plugin):
+        options = manager.parse_hookimpl_opts(plugin, name)
+        if options is None:
+            continue
+        hook = options.get("specname") or name
+        function = getattr(plugin, name)
+        if hook not in HOOKS:
+            raise ContractBroken(f"{hook}: no such hook{nearest(hook, allowed)}")
+        if hook not in allowed:
+            raise ContractBroken(f"{hook}: not a hook of an observer or wrapper; only {' and '.join(allowed)}")
+        wraps = bool(options.get("wrapper") or options.get("hookwrapper"))
+        if wrapper and not wraps:
+            raise ContractBroken(f"{hook}: a wrapper must be marked @hookimpl(wrapper=True)")
+        if wraps and not wrapper:
+            raise ContractBroken(
+                f"{hook}: an engine does not wrap its own hooks; register under group {WRAPPERS_GROUP}"
+            )
+        _check_parameters(hook, function)
+        implemented.add(hook)
+    return implemented
+
+
+def plugin_manager(plugin: object, name: str) -> pluggy.PluginManager:
+    """A plugin manager that knows the hooks and holds one plugin.
+
+    Raises:
+        ContractBroken: The plugin has a hook that there is not.
+    """
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(EngineHooks)
+    try:
+        manager.register(plugin, name=name)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise ContractBroken(" ".join(str(error).split())) from error
+    return manager
+
+
+def _check_parameters(hook: str, function: Callable[..., Any]) -> None:
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise ContractBroken(f"{hook}: is a coroutine function; hooks are plain functions")
+    known = _ARGUMENTS[hook]
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.KEYWORD_ONLY):
+            kind = "keyword-only parameter" if parameter.kind is parameter.KEYWORD_ONLY else "parameter"
+            name = str(parameter).partition(":")[0].partition("=")[0]
+            raise ContractBroken(f"{hook}: {kind} {name} would never be passed; name what is wanted")
+        if parameter.name not in known:
+            offer = nearest(parameter.name, known) or f"; it may take {', '.join(known)}"
+            raise ContractBroken(f"{hook}: no parameter is called {parameter.name!r}{offer}")
+        if parameter.default is not parameter.empty:
+            raise ContractBroken(
+                f"{hook}: parameter {parameter.name!r} has a default and would never be passed; remove it"
+            )
+
+
+def _no_analyze(plugin: object) -> str:
+    if callable(getattr(plugin, "analyze", None)):
+        return "analyze is not marked as a hook; put @hookimpl before it"
+    return "has no analyze hook; define one marked @hookimpl"
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"calls sys.exit({error.code!r}) when it is imported"
+    return one_line(error)
+
+
+def _trace(manager: pluggy.PluginManager, engine: str, trace: HookTrace) -> None:
+    import time
+
+    began: list[float] = []
+
+    # pluggy hands over everything by position.
+    def before(_hook: str, _implementations: object, _arguments: object) -> None:
+        began.append(time.perf_counter())
+
+    def after(
+        outcome: pluggy.Result[Any], hook: str, _implementations: object, arguments: Mapping[str, object]
+    ) -> None:
+        seconds = time.perf_counter() - began.pop()
+        result = outcome.exception if outcome.exception is not None else outcome.get_result()
+        trace(engine, hook, dict(arguments), result, seconds)
+
+    manager.add_hookcall_monitoring(before, after)

@@ -1,0 +1,159 @@
+"""Settings: ``psengine.toml`` and the environment as one frozen value, read once and handed down."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Self
+
+import msgspec
+
+from psengine_host.bids import BidPolicy
+from psengine_host.errors import SettingsError, nearest
+
+__all__ = ["BidSettings", "HostSettings", "NetworkSettings", "Settings", "config_path"]
+
+DEFAULT_TIMEOUT: Final = 60.0
+"""Seconds an engine has for one artifact."""
+
+
+class HostSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[host]``.
+
+    Args:
+        timeout: Seconds for one artifact and engine, the fetch included.
+        observer_timeout: Seconds that one call of an observer may take before that observer is dropped.
+    """
+
+    timeout: float = DEFAULT_TIMEOUT
+    observer_timeout: float = 5.0
+
+
+class BidSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[bids]``.
+
+    Args:
+        policy: How the host computes a bid where the engine gives none.
+    """
+
+    policy: BidPolicy = BidPolicy.CONFIDENCE
+
+
+class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[network]``.
+
+    Args:
+        allow: Hosts, addresses and networks that may be connected to although they are not public.
+        max_artifact_size: Bytes of a fetched artifact at most.
+    """
+
+    allow: tuple[str, ...] = ()
+    max_artifact_size: int = 256 << 20
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything an operator can set.
+
+    Args:
+        host: Limits of the host.
+        bids: How bids are computed.
+        network: What may be connected to.
+        engines: One table an engine, handed to it as ``context.config``.
+        enabled_engines: Names of the only engines to use, or None for all (``PSENGINE_ENGINES``).
+        disabled_engines: Names of engines never to use (``PSENGINE_DISABLED_ENGINES``).
+    """
+
+    host: HostSettings = HostSettings()
+    bids: BidSettings = BidSettings()
+    network: NetworkSettings = NetworkSettings()
+    engines: dict[str, dict[str, Any]] = {}
+    enabled_engines: frozenset[str] | None = None
+    disabled_engines: frozenset[str] = frozenset()
+
+    @classmethod
+    def read(cls, config: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Self:
+        """The settings of this process: defaults, then the file, then the environment.
+
+        Args:
+            config: The file; by default ``PSENGINE_CONFIG``, else ``psengine.toml`` in the user's configuration folder.
+            environ: The environment; the process's by default.
+
+        Raises:
+            SettingsError: The file is missing where it was named, or holds what cannot be; names file, key and value.
+        """
+        environ = os.environ if environ is None else environ
+        named = config if config is not None else environ.get("PSENGINE_CONFIG") or None
+        path = Path(named) if named is not None else config_path()
+        table = _load(path, required=named is not None)
+        for key, variable in (
+            ("enabled_engines", "PSENGINE_ENGINES"),
+            ("disabled_engines", "PSENGINE_DISABLED_ENGINES"),
+        ):
+            names = [name.strip() for name in environ.get(variable, "").split(",") if name.strip()]
+            if names:
+                table[key] = names
+        if allow := environ.get("PSENGINE_NETWORK_ALLOW"):
+            network = table.setdefault("network", {})
+            if isinstance(network, dict):
+                network["allow"] = [entry.strip() for entry in allow.split(",") if entry.strip()]
+        try:
+            settings = msgspec.convert(table, cls)
+        except msgspec.ValidationError as error:
+            raise SettingsError(f"{path}: {_explain(str(error))}") from error
+        if not 0 < settings.host.timeout <= 86_400:
+            raise SettingsError(f"{path}: host.timeout: must be more than 0 and at most 86400 seconds")
+        if not 0 < settings.host.observer_timeout <= 3_600:
+            raise SettingsError(f"{path}: host.observer_timeout: must be more than 0 and at most 3600 seconds")
+        if settings.network.max_artifact_size < 0:
+            raise SettingsError(f"{path}: network.max_artifact_size: must not be negative")
+        return settings
+
+    def uses(self, engine: str) -> bool:
+        """Whether an engine of that name may be used."""
+        return engine not in self.disabled_engines and (self.enabled_engines is None or engine in self.enabled_engines)
+
+
+def config_path() -> Path:
+    """Where ``psengine.toml`` is looked for when nothing names it."""
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("psengine")) / "psengine.toml"
+
+
+def _load(path: Path, *, required: bool) -> dict[str, Any]:
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        if required:
+            raise SettingsError(f"{path}: no such file; name another with --config or PSENGINE_CONFIG") from None
+        return {}
+    except OSError as error:
+        raise SettingsError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+    import tomllib
+
+    try:
+        return tomllib.loads(raw.decode())
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: is not UTF-8 (byte {error.start})") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise SettingsError(f"{path}: {error}") from None
+
+
+_KNOWN: Final = {
+    "": ("host", "bids", "network", "engines", "enabled_engines", "disabled_engines"),
+    "host": ("timeout", "observer_timeout"),
+    "bids": ("policy",),
+    "network": ("allow", "max_artifact_size"),
+}
+
+
+def _explain(message: str) -> str:
+    """The message of msgspec with the key in the file's spelling and the nearest known name."""
+    problem, _, where = message.partition(" - at `$")
+    key = where.rstrip("`").lstrip(".")
+    if "unknown field" in problem:
+        unknown = problem.rsplit("`", 2)[-2]
+        full = f"{key}.{unknown}" if key else unknown
+        return f"{full}: no such setting{nearest(unknown, _KNOWN.get(key, ()))}"
+    return f"{key}: {problem[:1].lower()}{problem[1:]}" if key else problem
