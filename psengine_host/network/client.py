@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import re
 import socket
 import ssl
 import threading
@@ -20,6 +21,7 @@ from typing import Any, Final, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from psengine_host.network.errors import BadAnswer, NetworkError, Unreachable, clean
@@ -31,6 +33,7 @@ Lookup = Callable[..., list[tuple[Any, ...]]]
 """A function with the parameters and the result of ``socket.getaddrinfo``."""
 
 _BUFFER: Final = 1 << 18
+_CARET: Final = re.compile(r" \^( b'')?$")
 _NAME_LOOKUPS: Final = 64
 """Name resolutions at once; each occupies a thread until the system's resolver gives up."""
 
@@ -42,6 +45,7 @@ class Answer:
         self._response = response
         self._attempt = attempt
         self._read_timeout = read_timeout
+        self._protocol = None if response.connection is None else response.connection.protocol
         self.status = response.status
         """The HTTP status."""
 
@@ -67,7 +71,7 @@ class Answer:
             return None
         text = values[0].strip()
         if len(values) > 1 or not (text.isascii() and text.isdecimal()) or len(text) > 18:
-            raise BadAnswer(f"Content-Length {clean(', '.join(values))!r} is not one decimal number")
+            raise BadAnswer(f"Content-Length '{clean(', '.join(values))}' is not one decimal number")
         if "Transfer-Encoding" in self._response.headers:
             raise BadAnswer("both Content-Length and Transfer-Encoding")
         return int(text)
@@ -77,9 +81,15 @@ class Answer:
 
         Raises:
             Unreachable: The body ended before its announced end, or nothing came in time.
+            BadAnswer: More came with the body's end than was announced.
         """
         with _translated(self._response.url, self._attempt, self._read_timeout):
-            return await self._response.content.readany()
+            data = await self._response.content.readany()
+        if not data and self._protocol is not None:
+            surplus = self._protocol.exception()
+            if isinstance(surplus, HttpProcessingError):  # what followed the body was parsed as another response
+                raise BadAnswer("more bytes came than were announced") from surplus
+        return data
 
 
 class HttpClient:
@@ -229,7 +239,8 @@ def _as_ours(error: Exception, url: URL, attempt: Attempt, read_timeout: float) 
         case aiohttp.InvalidURL():
             return BadAnswer(f"not a URL that can be asked: {_detail(error)}")
         case aiohttp.ClientPayloadError():
-            return Unreachable(f"{where} did not send the whole body: {_detail(error)}")
+            cause = getattr(error.__cause__, "message", error)
+            return Unreachable(f"{where} did not send the whole body: {_detail(cause)}")
         case aiohttp.ServerDisconnectedError():
             return Unreachable(f"{where} closed the connection without an answer")
         case TimeoutError():
@@ -241,8 +252,9 @@ def _as_ours(error: Exception, url: URL, attempt: Attempt, read_timeout: float) 
 
 
 def _detail(error: object) -> str:
+    """What an error says, in one line and without the caret that the parser draws below its quotation."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return clean(" ".join(text.split()))
+    return clean(_CARET.sub("", " ".join(text.split())))
 
 
 class _DaemonThreadResolver(AbstractResolver):

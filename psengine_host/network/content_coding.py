@@ -51,7 +51,7 @@ def decoder_for(content_encoding: str | None) -> Decoder:
         return _Gzip()
     if encoding == "deflate":
         return _Deflate()
-    raise UndecodableBody(f"Content-Encoding {clean(encoding)!r} is not taken; identity was asked for")
+    raise UndecodableBody(f"Content-Encoding '{clean(encoding)}' is not taken; identity was asked for")
 
 
 class _Identity:

@@ -58,14 +58,14 @@ def decode_data_uri(uri: str, max_size: int) -> DataUri:
         InvalidDataUri: No ``data:`` URI, malformed, or more than ``max_size`` bytes.
     """
     if not is_data_uri(uri):
-        raise InvalidDataUri(f"not a data: URI: it starts with {clean(uri[:20])!r}")
+        raise InvalidDataUri(f"not a data: URI: it starts with '{clean(uri[:20])}'")
     comma = uri.find(",", 5, 5 + _MAX_HEADER)
     if comma < 0:
         raise InvalidDataUri(f"malformed data: URI: no comma in its first {_MAX_HEADER} characters")
     mimetype, *parameters = uri[5:comma].split(";")
     mimetype = mimetype.strip().lower() or _DEFAULT_MIMETYPE
     if not _MIMETYPE.match(mimetype):
-        raise InvalidDataUri(f"malformed data: URI: {clean(mimetype)!r} is no mimetype")
+        raise InvalidDataUri(f"malformed data: URI: '{clean(mimetype)}' is no mimetype")
     if parameters and parameters[-1].strip().lower() == "base64":
         data = _from_base64(uri, comma + 1, max_size)
     else:
@@ -86,7 +86,7 @@ def encode_data_uri(data: bytes, mimetype: str) -> str:
         InvalidDataUri: ``mimetype`` is none.
     """
     if not _MIMETYPE.match(mimetype):
-        raise InvalidDataUri(f"{clean(mimetype)!r} is no mimetype; write type/subtype, without parameters")
+        raise InvalidDataUri(f"'{clean(mimetype)}' is no mimetype; write type/subtype, without parameters")
     return f"data:{mimetype};base64,{binascii.b2a_base64(data, newline=False).decode('ascii')}"
 
 

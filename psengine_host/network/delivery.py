@@ -76,6 +76,11 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     seconds: float
 
+    @property
+    def delivered(self) -> bool:
+        """Whether the receiver has it."""
+        return self.status is DeliveryStatus.DELIVERED
+
 
 async def deliver(
     url: str,
@@ -168,11 +173,11 @@ async def deliver_over(
 def _refused_at_once(url: str, idempotency_key: str) -> Delivery | None:
     """What needs no connection to be seen."""
     if not _KEY.match(idempotency_key):
-        raise ValueError(f"idempotency_key must be 1 to 255 visible ASCII characters, got {clean(idempotency_key)!r}")
+        raise ValueError(f"idempotency_key must be 1 to 255 visible ASCII characters, got '{clean(idempotency_key)}'")
     scheme = url[:64].partition(":")[0]
     if scheme.lower() in ("http", "https"):
         return None
-    reason = f"the scheme {clean(scheme)!r} is not delivered to; only http and https are"
+    reason = f"the scheme '{clean(scheme)}' is not delivered to; only http and https are"
     return Delivery(status=DeliveryStatus.REFUSED, reason=reason, seconds=0.0)
 
 

@@ -178,7 +178,7 @@ def _fetch_data(uri: str, destination: BinaryIO, limits: FetchLimits, sha256: st
 def _require_http(uri: str) -> None:
     scheme = uri[:64].partition(":")[0]
     if scheme.lower() not in ("http", "https"):
-        raise FetchError(uri, f"the scheme {clean(scheme)!r} is not taken; only http, https and data are")
+        raise FetchError(uri, f"the scheme '{clean(scheme)}' is not taken; only http, https and data are")
 
 
 async def _try_and_retry(client: HttpClient, uri: str, sink: _Sink, limits: FetchLimits, deadline: float) -> None:

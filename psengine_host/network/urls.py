@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from yarl import URL
 
@@ -14,6 +14,7 @@ __all__ = ["http_url", "redirect_target", "scheme_of"]
 
 _CLEAN: Final = re.compile(r"[!-~]+\Z")
 _CONTROL: Final = re.compile(r"[\x00-\x20\x7f]")
+_ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _MAX_LENGTH: Final = 8192
 
 
@@ -38,7 +39,7 @@ def http_url(uri: str) -> URL:
         BadAnswer: Another scheme, no host, a bad port, white space or control characters, or too long.
     """
     if scheme_of(uri) not in ("http", "https"):
-        raise BadAnswer(f"the scheme {clean(scheme_of(uri))!r} is not taken; only http and https are")
+        raise BadAnswer(f"the scheme '{clean(scheme_of(uri))}' is not taken; only http and https are")
     if len(uri) > _MAX_LENGTH:
         raise BadAnswer(f"a URL of {len(uri)} characters; at most {_MAX_LENGTH} are taken")
     if _CONTROL.search(uri):
@@ -56,7 +57,7 @@ def http_url(uri: str) -> URL:
             scheme=url.scheme,
             user=url.raw_user,
             password=url.raw_password,
-            host=url.raw_host,
+            host=url.host_subcomponent or "",
             port=url.explicit_port,
             path=parts.path or "/",
             query_string=parts.query,
@@ -77,10 +78,5 @@ def redirect_target(url: URL, location: str) -> URL:
         BadAnswer: As for ``http_url``.
     """
     text = location.strip()
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", text):
-        target = http_url(text)
-    else:
-        from urllib.parse import urljoin
-
-        target = http_url(urljoin(str(url.with_user(None)), text))
-    return target.with_user(None)
+    target = text if _ABSOLUTE.match(text) else urljoin(str(url.with_user(None)), text)
+    return http_url(target).with_user(None)
