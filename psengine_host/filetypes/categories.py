@@ -1,7 +1,7 @@
 """The categories of PolySwarm's table, and which files an engine takes.
 
-The table is the one of the ancestor's README, section "Categories & Mimetypes". Its compositions (``linux`` is
-"elf +" …) are written as compositions here too.
+The table is the one of the README of polyswarm_engine, section "Categories & Mimetypes". Its compositions (``linux``
+is "elf +" …) are written as compositions here too.
 """
 
 from __future__ import annotations
