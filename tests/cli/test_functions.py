@@ -20,6 +20,7 @@ import pytest
 from click.testing import CliRunner
 
 import psengine_host
+from psengine_host.analysis import Analysis
 from psengine_host.cli.functions import (
     DuplicateCommand,
     UnsupportedSignature,
@@ -614,8 +615,6 @@ class TestResults:
         }
 
     def test_an_analysis_is_printed_as_it_is_sent(self):
-        from psengine_host.analysis import Analysis
-
         analysis = Analysis.malicious("EICAR-Test-File", confidence=1.0)
         assert json.loads(render_result(analysis)) == analysis.to_wire()
 
