@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import os
 import re
 import socket
 import ssl
@@ -228,8 +229,13 @@ def _as_ours(error: Exception, url: URL, attempt: Attempt, read_timeout: float) 
             return Unreachable(f"the name {url.host} cannot be resolved: {_detail(error.os_error)}")
         case aiohttp.ClientConnectorError() if attempt.refused and not attempt.opened:
             return attempt.refused[0]
+        case aiohttp.ClientConnectorSSLError():
+            return Unreachable(f"the TLS handshake with {where} failed: {_detail(error.os_error)}")
+        case aiohttp.ClientConnectorError() if attempt.refused:
+            forbidden = attempt.refused[0].address
+            return Unreachable(f"cannot connect to {where}: no permitted address answers ({forbidden} is forbidden)")
         case aiohttp.ClientConnectorError():
-            return Unreachable(f"cannot connect to {where}: {_detail(error.os_error)}")
+            return Unreachable(f"cannot connect to {where}: {_connect_detail(error.os_error)}")
         case aiohttp.ConnectionTimeoutError():
             return Unreachable(f"no connection to {where} in time")
         case aiohttp.SocketTimeoutError():
@@ -249,6 +255,13 @@ def _as_ours(error: Exception, url: URL, attempt: Attempt, read_timeout: float) 
             return Unreachable(f"the connection to {where} failed: {_detail(error)}")
         case _:
             return BadAnswer(f"cannot ask {where}: {_detail(error)}")
+
+
+def _connect_detail(error: OSError) -> str:
+    """The system's words; asyncio's would repeat the address."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return _detail(error)
 
 
 def _detail(error: object) -> str:

@@ -50,6 +50,9 @@ class DeliveryLimits(msgspec.Struct, frozen=True, kw_only=True):
         max_answer: Bytes of the receiver's body that are read; the rest is abandoned with the connection.
         answer_timeout: Seconds for reading that body, once the status is known.
         ca_file: A file of certificates (PEM) to trust beside the system's.
+
+    Raises:
+        ValueError: A limit that is negative or leaves no time.
     """
 
     connect_timeout: float = 10.0
@@ -57,6 +60,13 @@ class DeliveryLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_answer: int = 16_384
     answer_timeout: float = 2.0
     ca_file: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_answer < 0:
+            raise ValueError(f"max_answer must be at least 0, got {self.max_answer}")
+        for name in ("connect_timeout", "read_timeout", "answer_timeout"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be more than 0 seconds, got {getattr(self, name)}")
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,8 @@
 
 from __future__ import annotations
 
+import re
+
 from psengine_host.errors import PsengineError
 
 __all__ = [
@@ -27,6 +29,8 @@ __all__ = [
     "masked",
 ]
 
+_HIERARCHY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?([/\\]*)([^/\\]*)(.*)", re.DOTALL)
+_NO_PORT = re.compile(r":[^0-9]")
 _SHOWN = 200
 """Characters of a foreign text (a URL, a header, a body) that a message shows."""
 
@@ -127,10 +131,10 @@ def masked(uri: str) -> str:
     if start[:5].lower() == "data:":
         return clean(start.partition(",")[0][:60]) + ",…"
     hierarchy, query, _ = start.partition("?")
-    hierarchy = hierarchy.partition("#")[0]
-    scheme, colon, rest = hierarchy.partition(":")
-    if "@" in rest:
-        slashes = rest[: len(rest) - len(rest.lstrip("/\\"))]
-        authority = rest[len(slashes) :].partition("/")[0]
-        rest = f"{slashes}***@{rest.rpartition('@')[2]}" if "@" in authority or not slashes else rest
-    return clean(f"{scheme}{colon}{rest}") + ("?…" if query else "")
+    parts = _HIERARCHY.match(hierarchy.partition("#")[0])
+    scheme, slashes, authority, path = parts.groups("") if parts else ("", "", "", "")
+    if "@" in authority:
+        authority = f"***@{authority.rpartition('@')[2]}"
+    elif "@" in path and _NO_PORT.search(authority):  # a password with a slash in it
+        authority, path = "***@", path.rpartition("@")[2]
+    return clean(f"{scheme}{slashes}{authority}{path}") + ("?…" if query else "")

@@ -243,7 +243,7 @@ async def _ask(client: HttpClient, url: URL, sink: _Sink, limits: FetchLimits, d
         if answer.status in _REDIRECTS:
             location = answer.header("Location")
             if not location:
-                raise BadAnswer(f"{answer.phrase} without a Location")
+                raise BadAnswer(f"answered {answer.phrase} without a Location")
             return location
         if answer.status in _TRANSIENT or answer.status >= 500:
             raise Unreachable(f"answered {answer.phrase}", retry_after_seconds(answer.header("Retry-After")))

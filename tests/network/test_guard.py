@@ -198,7 +198,9 @@ def test_a_malformed_entry_is_an_error_that_names_it(entry):
 
 
 def test_a_network_with_host_bits_is_shown_as_it_should_be():
-    with pytest.raises(InvalidValue, match=r"has bits set beyond its prefix; write 10\.1\.0\.0/16, got '10\.1\.2\.3/16'"):
+    with pytest.raises(
+        InvalidValue, match=r"has bits set beyond its prefix; write 10\.1\.0\.0/16, got '10\.1\.2\.3/16'"
+    ):
         NetworkGuard(["10.1.2.3/16"])
 
 
@@ -264,8 +266,6 @@ def test_concurrent_requests_never_see_each_others_host():
 
     async def both() -> list[bool]:
         first, second = turn(), turn()
-        return await asyncio.gather(
-            connects("store.internal", first, second), connects("evil.example", second, first)
-        )
+        return await asyncio.gather(connects("store.internal", first, second), connects("evil.example", second, first))
 
     assert asyncio.run(both()) == [True, False]

@@ -1,0 +1,349 @@
+"""A URL from outside leads to public addresses only: directly, by redirect, by a name that moves."""
+
+import asyncio
+import io
+import socket
+import struct
+import threading
+import time
+
+import pytest
+
+from psengine_host.network import FetchError
+from psengine_host.network.client import HttpClient
+from psengine_host.network.delivery import DeliveryStatus, deliver_now
+from psengine_host.network.fetching import FetchLimits, fetch_now, fetch_over
+from psengine_host.network.guard import NetworkGuard
+
+ONCE = FetchLimits(tries=1, connect_timeout=2, read_timeout=2)
+
+LOOPBACK_SPELLINGS = [
+    "127.0.0.1",
+    "127.0.0.1.",
+    "127.1",
+    "127.0.1",
+    "2130706433",
+    "0x7f000001",
+    "0x7f.0x0.0x0.0x1",
+    "0X7F.1",
+    "0177.0.0.1",
+    "017700000001",
+    "127.000.000.001",
+    "0",
+    "0.0.0.0",
+    "00000",
+    "127.127.127.127",
+    "localhost",
+    "LOCALHOST",
+    "localhost.",
+    "１２７.０.０.１",
+    "①②⑦.⓪.⓪.①",
+    "127。0。0。1",
+    "ｌｏｃａｌｈｏｓｔ",
+    "%31%32%37.0.0.1",
+    "user:password@127.0.0.1",
+    "example.com@127.0.0.1",
+    "[::1]",
+    "[0:0:0:0:0:0:0:1]",
+    "[::]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[0000:0000:0000:0000:0000:FFFF:7F00:0001]",
+    "[::127.0.0.1]",
+    "[::7f00:1]",
+    "[64:ff9b::127.0.0.1]",
+    "[64:ff9b::7f00:1]",
+    "[64:ff9b:1::7f00:1]",
+    "[2002:7f00:1::]",
+    "[2001:0:7f00:1::]",
+    "[::1%25lo]",
+]
+
+OTHER_SPELLINGS = [
+    "10.0.0.1",
+    "0xa.1",
+    "100.64.0.1",
+    "100.100.100.200",
+    "168.63.129.16",
+    "169.254.169.254",
+    "2852039166",
+    "0xA9FEA9FE",
+    "[::ffff:169.254.169.254]",
+    "[64:ff9b::a9fe:a9fe]",
+    "[2002:a9fe:a9fe::]",
+    "172.16.0.1",
+    "192.168.0.1",
+    "192.0.0.192",
+    "192.0.2.1",
+    "198.18.0.1",
+    "224.0.0.1",
+    "239.255.255.250",
+    "255.255.255.255",
+    "240.0.0.1",
+    "[fe80::1]",
+    "[fe80::1%251]",
+    "[fec0::1]",
+    "[fc00::1]",
+    "[fd00:ec2::254]",
+    "[ff02::1]",
+    "[2001:db8::1]",
+    "[100::1]",
+]
+
+SPELLINGS = LOOPBACK_SPELLINGS + OTHER_SPELLINGS
+
+
+@pytest.fixture
+def victim(serve):
+    """What must not be reached: it listens where the spellings lead, and would be counted."""
+    return serve(lambda c: c.answer(200, b"secret"))
+
+
+def test_the_victim_would_be_reached_if_it_were_allowed(victim, connects):
+    guard = NetworkGuard(["127.0.0.1", "localhost"])
+    for host in ("127.0.0.1", "localhost"):
+        fetched = io.BytesIO()
+        url = f"http://{host}:{victim.port}/"
+        fetch_now(url, fetched, limits=ONCE, guard=guard, deadline=time.monotonic() + 10)
+        assert fetched.getvalue() == b"secret"
+    assert victim.connections == 2
+    assert len(connects) >= 2
+
+
+@pytest.mark.parametrize("host", SPELLINGS)
+def test_no_spelling_is_fetched_from(host, victim, connects):
+    with pytest.raises(FetchError) as caught:
+        fetch_now(
+            f"http://{host}:{victim.port}/",
+            io.BytesIO(),
+            limits=ONCE,
+            guard=NetworkGuard(),
+            deadline=time.monotonic() + 10,
+        )
+    assert victim.connections == 0
+    assert [address for address in connects if address[-1] == victim.port or victim.port in address] == []
+    assert any(
+        words in caught.value.reason
+        for words in (" is forbidden: ", "not a URL that can be asked", "cannot be resolved")
+    )
+
+
+def test_no_spelling_is_redirected_to(serve, victim, connects):
+    target = ""
+    front = serve(lambda c: c.answer(302, Location=target))
+    guard = NetworkGuard([f"127.0.0.1:{front.port}"])
+    for host in SPELLINGS:
+        if not host.isascii():
+            continue  # a header is ASCII
+        target = f"http://{host}:{victim.port}/"
+        with pytest.raises(FetchError):
+            fetch_now(front.url, io.BytesIO(), limits=ONCE, guard=guard, deadline=time.monotonic() + 10)
+    assert victim.connections == 0
+    assert len(front.requests) == sum(host.isascii() for host in SPELLINGS)
+    assert {address[1] for address in connects if isinstance(address, tuple)} <= {front.port, 53}
+
+
+@pytest.mark.parametrize("location", ["//127.1:{port}/", "//[::1]:{port}/x", "http:\\\\127.0.0.1:{port}/"])
+def test_no_relative_redirect_leads_there(serve, victim, location):
+    front = serve(lambda c: c.answer(302, Location=location.format(port=victim.port)))
+    guard = NetworkGuard([f"127.0.0.1:{front.port}"])
+    with pytest.raises(FetchError):
+        fetch_now(front.url, io.BytesIO(), limits=ONCE, guard=guard, deadline=time.monotonic() + 10)
+    assert victim.connections == 0
+
+
+def test_no_spelling_is_delivered_to(victim, connects):
+    for host in SPELLINGS:
+        delivery = deliver_now(
+            f"http://{host}:{victim.port}/",
+            b"{}",
+            idempotency_key="key",
+            guard=NetworkGuard(),
+            deadline=time.monotonic() + 10,
+        )
+        assert delivery.status is not DeliveryStatus.DELIVERED
+        assert delivery.http_status is None
+    assert victim.connections == 0
+    assert [address for address in connects if victim.port in address] == []
+
+
+def test_a_forbidden_port_of_an_allowed_host_is_refused(serve, victim):
+    front = serve(lambda c: c.answer(200, b"store"))
+    guard = NetworkGuard([f"localhost:{front.port}"])
+    fetch_now(f"http://localhost:{front.port}/", io.BytesIO(), limits=ONCE, guard=guard, deadline=time.monotonic() + 10)
+    with pytest.raises(FetchError, match=r"connecting to \S+ \(localhost\) is forbidden: a loopback address"):
+        fetch_now(
+            f"http://localhost:{victim.port}/", io.BytesIO(), limits=ONCE, guard=guard, deadline=time.monotonic() + 10
+        )
+    assert victim.connections == 0
+
+
+# --- names that move -------------------------------------------------------------------------------------------------
+
+
+class NameServer:
+    """A name server on loopback that gives each query for A records the next answer, the last one for ever."""
+
+    def __init__(self) -> None:
+        self.answers: list[list[str]] = []
+        self.asked = 0
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self.address = self._socket.getsockname()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            query, client = self._socket.recvfrom(512)
+            if not query:
+                return
+            addresses = self.answers[min(self.asked, len(self.answers) - 1)]
+            self.asked += 1
+            head = query[:2] + struct.pack(">HHHHH", 0x8180, 1, len(addresses), 0, 0)
+            question = query[12:]
+            records = b""
+            for address in addresses:
+                family, kind = (socket.AF_INET6, 28) if ":" in address else (socket.AF_INET, 1)
+                data = socket.inet_pton(family, address)
+                records += b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 0, len(data)) + data
+            self._socket.sendto(head + question + records, client)
+
+    def stop(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", self.address)
+        self._thread.join(5)
+        self._socket.close()
+
+    def lookup(self, host: str, port: int, **_: object) -> list[tuple]:
+        """Resolve by asking this server over UDP, as ``getaddrinfo`` asks the system's."""
+        name = b"".join(bytes([len(label)]) + label.encode() for label in host.rstrip(".").split(".")) + b"\0"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.settimeout(5)
+            asking.sendto(b"\x12\x34" + struct.pack(">HHHHH", 0x100, 1, 0, 0, 0) + name + b"\0\1\0\1", self.address)
+            reply = asking.recv(2048)
+        rows = []
+        at = 12 + len(name) + 4
+        for _number in range(struct.unpack(">H", reply[6:8])[0]):
+            kind, _class, _ttl, length = struct.unpack(">HHIH", reply[at + 2 : at + 12])
+            family = socket.AF_INET6 if kind == 28 else socket.AF_INET
+            text = socket.inet_ntop(family, reply[at + 12 : at + 12 + length])
+            endpoint = (text, port, 0, 0) if kind == 28 else (text, port)
+            rows.append((family, socket.SOCK_STREAM, 6, "", endpoint))
+            at += 12 + length
+        return rows
+
+
+@pytest.fixture
+def names():
+    server = NameServer()
+    yield server
+    server.stop()
+
+
+MOVED = [
+    "127.0.0.1",
+    "0.0.0.0",
+    "10.0.0.1",
+    "169.254.169.254",
+    "192.168.1.1",
+    "224.0.0.1",
+    "255.255.255.255",
+    "::1",
+    "::",
+    "::ffff:127.0.0.1",
+    "::7f00:1",
+    "64:ff9b::7f00:1",
+    "2002:7f00:1::",
+    "2001:0:7f00:1::",
+    "fe80::1",
+    "fec0::1",
+    "fd00:ec2::254",
+]
+
+
+@pytest.mark.parametrize("address", MOVED)
+def test_a_name_that_changes_its_answer_leads_nowhere(serve, victim, names, connects, address):
+    """The first answer passes, the one at the second connection does not: as in DNS rebinding."""
+    front = serve(lambda c: c.answer(503) and False, host="127.0.0.2")
+    names.answers = [["127.0.0.2"], [address]]
+    guard = NetworkGuard(["127.0.0.2"])
+
+    async def attempt() -> None:
+        async with HttpClient(guard, lookup=names.lookup) as client:
+            with pytest.raises(FetchError, match="answered 503"):
+                await fetch_over(
+                    client,
+                    f"http://moving.example:{front.port}/",
+                    io.BytesIO(),
+                    limits=ONCE,
+                    deadline=time.monotonic() + 10,
+                )
+            await fetch_over(
+                client,
+                f"http://moving.example:{victim.port}/",
+                io.BytesIO(),
+                limits=ONCE,
+                deadline=time.monotonic() + 10,
+            )
+
+    with pytest.raises(FetchError, match=r"\(moving\.example\) is forbidden: "):
+        asyncio.run(attempt())
+    assert names.asked == 2
+    assert victim.connections == 0
+    assert {endpoint[1] for endpoint in connects if isinstance(endpoint, tuple)} == {front.port}
+
+
+def test_of_several_addresses_only_the_permitted_are_tried(serve, victim, names):
+    """Happy eyeballs: each attempt is judged by itself, and a forbidden one does not spoil the others."""
+    front = serve(lambda c: c.answer(200, b"fine"), host="127.0.0.2")
+    names.answers = [["127.0.0.1", "::1", "127.0.0.2", "10.0.0.1"]]
+    destination = io.BytesIO()
+
+    async def attempt() -> None:
+        async with HttpClient(NetworkGuard(["127.0.0.2"]), lookup=names.lookup) as client:
+            url = f"http://several.example:{front.port}/"
+            await fetch_over(client, url, destination, limits=ONCE, deadline=time.monotonic() + 10)
+            with pytest.raises(
+                FetchError, match=r"no permitted address answers \((127\.0\.0\.1|::1|10\.0\.0\.1) is forbidden\)"
+            ):
+                await fetch_over(
+                    client,
+                    f"http://several.example:{victim.port}/",
+                    io.BytesIO(),
+                    limits=ONCE,
+                    deadline=time.monotonic() + 10,
+                )
+
+    asyncio.run(attempt())
+    assert destination.getvalue() == b"fine"
+    assert victim.connections == 0
+
+
+def test_an_allowed_host_opens_its_address_to_itself_alone(serve, names):
+    """One client, both names at one address: only the URL with the allowed host gets there, in whatever order."""
+    store = serve(lambda c: c.answer(200, b"store"))
+    names.answers = [["127.0.0.1"]]
+    guard = NetworkGuard(["store.internal"])
+
+    async def fetched(client: HttpClient, host: str) -> bool:
+        try:
+            await fetch_over(
+                client,
+                f"http://{host}:{store.port}/",
+                io.BytesIO(),
+                limits=ONCE,
+                deadline=time.monotonic() + 10,
+            )
+        except FetchError as error:
+            assert "is forbidden: a loopback address" in error.reason  # noqa: PT017
+            return False
+        return True
+
+    async def all_at_once() -> list[bool]:
+        async with HttpClient(guard, lookup=names.lookup) as client:
+            hosts = ["evil.example", "store.internal", "STORE.internal.", "127.0.0.1", "store.internal.evil.example"]
+            return await asyncio.gather(*[fetched(client, host) for host in hosts * 5])
+
+    assert asyncio.run(all_at_once()) == [False, True, True, False, False] * 5
+    assert {request.split(b"Host: ")[1].split(b":")[0].lower() for request in store.requests} == {b"store.internal"}
