@@ -1,0 +1,110 @@
+"""Rules of the pack with their samples, and an engine in a directory of its own."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+SAMPLES = ("binaries", "documents", "scripts", "web")
+
+
+def _load(name: str, path: Path, **search):
+    # By hand: pytest imports test files without putting their folder on sys.path.
+    spec = importlib.util.spec_from_file_location(name, path, **search)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _pairs() -> dict[str, tuple[bytes, bytes]]:
+    folder = Path(__file__).with_name("pack_samples")
+    _load("yara_pack_samples", folder / "__init__.py", submodule_search_locations=[str(folder)])
+    pairs = {}
+    for name in SAMPLES:
+        found = importlib.import_module(f"yara_pack_samples.{name}").PAIRS
+        twice = pairs.keys() & found.keys()
+        assert not twice, f"two pairs for {twice}"
+        pairs.update(found)
+    return pairs
+
+
+PAIRS = _pairs()
+
+
+def pytest_generate_tests(metafunc):
+    if "pair_of" in metafunc.fixturenames:
+        metafunc.parametrize("pair_of", sorted(PAIRS))
+
+
+@pytest.fixture
+def pairs() -> dict[str, tuple[bytes, bytes]]:
+    """For each rule of the pack: a sample that it must match, and a look-alike that it must not."""
+    return PAIRS
+
+
+class Pack:
+    """The pack's texts, the names of its rules (private ones too), and what matches some bytes."""
+
+    def __init__(self, files, rules, scanner):
+        self.texts = [file.text for file in files]
+        self.names = [rule.identifier for rule in rules]
+        self._scanner = scanner
+
+    def matches(self, data: bytes):
+        return self._scanner.scan(data).matching_rules
+
+
+@pytest.fixture(scope="session")
+def pack():
+    """The rules of the pack alone, compiled."""
+    import yara_x
+    from psengine_yara.compiling import compile_files
+    from psengine_yara.sources import Sources, from_pack
+
+    sources = Sources()
+    from_pack(sources)
+    rules, files, skipped = compile_files(sources.files)
+    assert (skipped, sources.skipped) == ([], [])
+    scanner = yara_x.Scanner(rules)
+
+    return Pack(files, rules, scanner)
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """The engine's state and data directory in the test's folder; no variable and no package of this machine."""
+    for name in ("state", "data"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(f"YARA_{name.upper()}_HOME", str(tmp_path / name))
+    monkeypatch.delenv("YARA_RULES", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def running(places):
+    """Runs the engine's ``setup``, ``open_session`` and ``info`` as the host does; gives the home and the session."""
+    from psengine_host.engines.found import ENGINES_GROUP, FoundEngine
+    from psengine_host.engines.loaded import load_engine, require_engine
+    from psengine_host.engines.running import Home, Session, context_for
+    from psengine_host.settings import Settings
+    from psengine_host.spool import Spool
+
+    spool = Spool()
+    begun = []
+
+    def run(**config):
+        config.setdefault("packages", False)
+        engine = require_engine(load_engine(FoundEngine("yara", "psengine_yara", ENGINES_GROUP, "psengine-yara", "0")))
+        home = Home(engine, context_for("yara", Settings(engines={"yara": config}), spool))
+        begun.append(home)
+        context = home.start()
+        session = Session(engine, context).open()
+        begun.append(session)
+        return home, session
+
+    yield run
+    for each in reversed(begun):
+        each.close() if isinstance(each, Session) else each.stop()
+    spool.close()
