@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Final, Self
 
 import msgspec
 
-from psengine_host.bounty import ArtifactType
+from psengine_host.bounty import ArtifactType, why_no_json
 from psengine_host.errors import InvalidAnalysis
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 MAX_TEXT: Final = 1 << 20
-"""Characters of all texts of one analysis at most; more is an engine gone wrong, not an answer."""
+"""Characters of one text at most, and of all comments together; more is an engine gone wrong, not an answer."""
 _MAX_BID: Final = 1 << 256
 
 
@@ -38,21 +38,34 @@ def _check_texts(struct: msgspec.Struct, prefix: str, fields: tuple[str, ...]) -
         value = getattr(struct, field)
         if value is not None:
             _check_text(value, f"{prefix}.{field}" if prefix else field)
+            if type(value) is not str:
+                msgspec.structs.force_setattr(struct, field, _plain(value))
 
 
 def _check_text(value: object, field: str, index: int | None = None) -> None:
-    if not isinstance(value, str):
-        where = field if index is None else f"{field}[{index}]"
-        raise InvalidAnalysis(where, value, "must be a string")
-    if len(value) > MAX_TEXT:
-        raise InvalidAnalysis(field, value, f"must be at most {MAX_TEXT} characters")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise InvalidAnalysis(
-                field, value, "must be text that UTF-8 can hold (lone surrogates it cannot)"
-            ) from None
+    if isinstance(value, str):
+        if len(value) > MAX_TEXT:
+            reason = f"must be at most {MAX_TEXT} characters"
+        elif value.isascii() or _is_encodable(value):
+            return
+        else:
+            reason = "must be text that UTF-8 can hold (lone surrogates it cannot)"
+    else:
+        reason = "must be a string"
+    raise InvalidAnalysis(field if index is None else f"{field}[{index}]", value, reason)
+
+
+def _is_encodable(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _plain(value: str) -> str:
+    """The text as an exact ``str``: a subclass (an XML library's, numpy's) could not be put on the wire."""
+    return str.__str__(value)
 
 
 class Verdict(enum.StrEnum):
@@ -143,9 +156,13 @@ class AnalysisMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         if type(self.comments) is not tuple:
             raise InvalidAnalysis("metadata.comments", self.comments, "must be a tuple of strings")
         size = 0
+        exact = True
         for index, comment in enumerate(self.comments):
             _check_text(comment, "metadata.comments", index)
             size += len(comment)
+            exact = exact and type(comment) is str
+        if not exact:
+            msgspec.structs.force_setattr(self, "comments", tuple(_plain(comment) for comment in self.comments))
         if size > MAX_TEXT:
             raise InvalidAnalysis("metadata.comments", size, f"must be at most {MAX_TEXT} characters in all")
         if self.heuristic is not None and type(self.heuristic) is not bool:
@@ -195,6 +212,9 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
                 raise InvalidAnalysis("confidence", self.confidence, "must be a number from 0.0 to 1.0")
             if not 0.0 <= self.confidence <= 1.0:  # false for NaN as well
                 raise InvalidAnalysis("confidence", self.confidence, "must be from 0.0 to 1.0")
+            if type(self.confidence) is not float and type(self.confidence) is not int:
+                # A subclass, such as numpy's, could not be put on the wire.
+                msgspec.structs.force_setattr(self, "confidence", float(self.confidence))
         if self.vendor is not None or self.author is not None:
             _check_texts(self, "", ("vendor", "author"))
         if not isinstance(self.metadata, AnalysisMetadata):
@@ -335,7 +355,7 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
         try:
             wire = msgspec.json.decode(raw)
         except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError) as error:
-            raise InvalidAnalysis("analysis", raw[:80], f"is no valid JSON ({error})") from error
+            raise InvalidAnalysis("analysis", raw[:80], why_no_json(error)) from error
         return cls.from_wire(wire)
 
     @classmethod
@@ -367,7 +387,7 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
             metadata=AnalysisMetadata(
                 product=metadata.get("product"),
                 malware_family=metadata.get("malware_family"),
-                comments=_comments(metadata.get("comments") or ()),
+                comments=_comments(metadata.get("comments", ())),
                 heuristic=metadata.get("heuristic"),
                 scanner=Scanner(
                     version=scanner.get("version"),
@@ -377,10 +397,10 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
                         operating_system=environment.get("operating_system"),
                         architecture=environment.get("architecture"),
                     )
-                    if environment
+                    if scanner.get("environment") is not None
                     else None,
                 )
-                if scanner
+                if metadata.get("scanner") is not None
                 else None,
             ),
         )
@@ -453,6 +473,8 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
         _check_texts(self, "info", ("product", "vendor", "author", "engine_version", "signatures_version"))
         if self.signatures_date is not None and not isinstance(self.signatures_date, date):
             raise InvalidAnalysis("info.signatures_date", self.signatures_date, "must be a date")
+        if isinstance(self.signatures_date, datetime):
+            msgspec.structs.force_setattr(self, "signatures_date", self.signatures_date.date())
         for field in ("artifact_types", "mimetypes", "categories"):
             given = getattr(self, field)
             if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
@@ -460,6 +482,7 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
             values = tuple(given)
             for value in values:
                 _check_text(value, f"info.{field}")
+            values = tuple(_plain(value) for value in values)
             if field == "artifact_types":
                 try:
                     values = tuple(ArtifactType(value.lower()) for value in values)
@@ -482,7 +505,9 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _comments(comments: object) -> tuple[str, ...]:
-    if isinstance(comments, (str, bytes)) or not isinstance(comments, Iterable):
+    if comments is None:
+        return ()
+    if isinstance(comments, (str, bytes, Mapping)) or not isinstance(comments, Iterable):
         raise InvalidAnalysis("metadata.comments", comments, "must be a list of strings")
     return tuple(comments)
 

@@ -35,6 +35,11 @@ WEI_PER_NCT: Final = 10**18
 
 Number = int | float | Decimal | Fraction
 
+_MAX_WEI: Final = (1 << 256) - 1
+"""Amounts are uint256 on the chain."""
+_MAX_EXPONENT: Final = 400
+"""Powers of ten of a decimal at most: beyond every float and every amount, and cheap to compute with exactly."""
+
 DNI_SCALE: Final[Mapping[str, int]] = MappingProxyType(
     {
         "almost no chance": 5,
@@ -136,6 +141,8 @@ def confidence_to_bid(confidence: float, rules: BountyRules) -> int:
     Raises:
         InvalidBid: The confidence lies outside 0.0 to 1.0.
     """
+    if not isinstance(confidence, (float, int)) or isinstance(confidence, bool):
+        raise InvalidBid("confidence", confidence, "must be a number")
     if not 0.0 <= confidence <= 1.0:  # false for NaN as well
         raise InvalidBid("confidence", confidence, "must be from 0.0 to 1.0")
     numerator, denominator = confidence.as_integer_ratio()
@@ -158,6 +165,8 @@ def dni_to_bid(term: str, rules: BountyRules) -> int | None:
     Raises:
         InvalidBid: No such term; the nearest is named.
     """
+    if not isinstance(term, str):
+        raise InvalidBid("term", term, "must be a string")
     steps = {_dni_step(part, term) for part in term.split("/")}
     if len(steps) != 1:
         raise InvalidBid("term", term, "names more than one step of the scale")
@@ -172,6 +181,9 @@ def bid_by_policy(policy: BidPolicy, confidence: float | None, rules: BountyRule
         policy: How to compute it.
         confidence: The engine's confidence, 0.0 to 1.0, or None.
         rules: The bounds of the bid, in wei.
+
+    Raises:
+        InvalidBid: There is no such policy, or the confidence lies outside 0.0 to 1.0.
     """
     if policy is BidPolicy.CONFIDENCE:
         return rules.min_allowed_bid if confidence is None else confidence_to_bid(confidence, rules)
@@ -179,7 +191,9 @@ def bid_by_policy(policy: BidPolicy, confidence: float | None, rules: BountyRule
         return minimum_bid(rules)
     if policy is BidPolicy.MEDIAN:
         return median_bid(rules)
-    return maximum_bid(rules)
+    if policy is BidPolicy.MAXIMUM:
+        return maximum_bid(rules)
+    raise InvalidBid("policy", policy, f"must be a BidPolicy ({', '.join(BidPolicy)})")
 
 
 def nct_to_wei(nct: str | Decimal | Fraction | float) -> int:
@@ -190,11 +204,16 @@ def nct_to_wei(nct: str | Decimal | Fraction | float) -> int:
             (``0.0625`` is 62500000000000000 wei, ``0.1`` is exactly 10**17).
 
     Raises:
-        InvalidBid: It is no finite number, negative, or finer than one wei.
+        InvalidBid: It is no finite number, negative, finer than one wei, or more than 2**256 - 1 wei.
     """
-    wei = _exact("nct", Decimal(repr(nct)) if isinstance(nct, float) else nct) * WEI_PER_NCT
+    exact = _exact("nct", nct)
+    if isinstance(nct, float):
+        exact = Fraction(Decimal(float.__repr__(nct)))  # a subclass, such as numpy's, has a repr of its own
+    wei = exact * WEI_PER_NCT
     if wei < 0:
         raise InvalidBid("nct", nct, "must not be negative")
+    if wei > _MAX_WEI:
+        raise InvalidBid("nct", nct, "must be at most 2**256 - 1 wei")
     if wei.denominator != 1:
         raise InvalidBid("nct", nct, "is finer than one wei (10**-18 NCT)")
     return wei.numerator
@@ -207,10 +226,10 @@ def wei_to_nct(wei: int) -> Decimal:
         wei: The amount, at least 0.
 
     Raises:
-        InvalidBid: It is no integer, or negative.
+        InvalidBid: It is no integer, negative, or more than 2**256 - 1.
     """
-    if type(wei) is not int or wei < 0:
-        raise InvalidBid("wei", wei, "must be a non-negative integer")
+    if type(wei) is not int or not 0 <= wei <= _MAX_WEI:
+        raise InvalidBid("wei", wei, "must be an integer from 0 to 2**256 - 1")
     return Decimal(wei).scaleb(-18, Context(prec=max(1, len(str(wei)))))
 
 
@@ -228,6 +247,15 @@ def _exact(field: str, value: object) -> Fraction:
     if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal, Fraction)):
         raise InvalidBid(field, value, "must be a number")
     try:
-        return Fraction(value if not isinstance(value, str) else Decimal(value))
+        number = Decimal(value) if isinstance(value, str) else value
+        if isinstance(number, Decimal) and number.is_finite() and _digits(number) > _MAX_EXPONENT:
+            raise InvalidBid(field, value, f"must lie between 10**-{_MAX_EXPONENT} and 10**{_MAX_EXPONENT}")
+        return Fraction(number)
     except (ValueError, OverflowError, InvalidOperation):
         raise InvalidBid(field, value, "must be a finite number") from None
+
+
+def _digits(number: Decimal) -> int:
+    """How far the first or the last digit is from the decimal point, at most: what an exact ratio would cost."""
+    last = number.as_tuple().exponent
+    return max(abs(number.adjusted()), abs(last) if isinstance(last, int) else 0)

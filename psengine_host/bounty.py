@@ -52,6 +52,7 @@ MAX_DURATION: Final = 10 * 366 * 86_400
 """Seconds of a ``duration`` at most: ten years, so that no date overflows."""
 _MAX_BID: Final = 1 << 256
 """Bids are uint256 on the chain."""
+_ANY_MIMETYPE: Final = "application/octet-stream"
 
 _NAMESPACES: Final = {
     # uuid5(uuid5(fafee1eb-ee7d-4b31-bee5-1547bd26c731, "FILE" or "URL"), sha256): the namespaces as raw bytes
@@ -59,13 +60,18 @@ _NAMESPACES: Final = {
     "URL": bytes.fromhex("eedf52464c5f5b2a9c02a8cc4c328347"),
 }
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}\Z")
-_MIMETYPE = re.compile(r"[\x21-\x7e]+(?:[ \t]*;[ \t]*[\x20-\x7e]*)?\Z")
+_MEDIA = r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+"
+_MIMETYPE = re.compile(rf"{_MEDIA}/{_MEDIA}(?:[ \t]*;[ \t]*[\x20-\x7e]*)?\Z")
+"""``type/subtype`` of RFC 2045, section 5.1, with anything printable as parameters."""
+_SECONDS = re.compile(r"\d{1,18}(?:\.\d{1,18})?\Z", re.ASCII)
 _TIMESTAMP = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:[Zz]|[+-]\d\d(?::?\d\d)?)?\Z", re.ASCII
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d(?::?\d\d)?)?\Z",
+    re.ASCII | re.IGNORECASE,
 )
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\xa0\ud800-\udfff]")
-_UNPRINTABLE_IN_DATA = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Control characters, what else breaks a line, and what UTF-8 cannot hold; spaces are taken."""
 
 
 class ArtifactType(enum.StrEnum):
@@ -177,7 +183,7 @@ class Bounty(msgspec.Struct, frozen=True, kw_only=True):
         if self.mimetype is not None:
             _mimetype(self.mimetype, "mimetype")
         if self.duration is not None:
-            _duration(self.duration)
+            _check_duration(self.duration)
 
     @property
     def is_url(self) -> bool:
@@ -217,7 +223,7 @@ class Bounty(msgspec.Struct, frozen=True, kw_only=True):
             wire = msgspec.json.decode(raw)
         except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError) as error:
             raise InvalidBounty(
-                "bounty", bytes(raw[:80]) if not isinstance(raw, str) else raw[:80], _why_no_json(error)
+                "bounty", bytes(raw[:80]) if not isinstance(raw, str) else raw[:80], why_no_json(error)
             ) from error
         return cls.from_wire(wire, file_allowed=file_allowed, now=now)
 
@@ -350,11 +356,14 @@ class Bounty(msgspec.Struct, frozen=True, kw_only=True):
         elif data is not None:
             from base64 import b64encode
 
-            uri = f"data:{mimetype or 'application/octet-stream'};base64,{b64encode(data).decode()}"
+            # Without its parameters, which may hold the comma that ends the URI's header.
+            media = _mimetype(mimetype, "mimetype").partition(";")[0].rstrip() if mimetype else _ANY_MIMETYPE
+            uri = f"data:{media};base64,{b64encode(data).decode()}"
             sha256 = sha256 or hashlib.sha256(data).hexdigest()
         else:
             uri = url or ""
-            sha256 = sha256 or hashlib.sha256(uri.encode(errors="surrogateescape")).hexdigest()
+            _check_artifact_uri(uri, file_allowed=True)  # first: what cannot be a URL can perhaps not be encoded either
+            sha256 = sha256 or hashlib.sha256(uri.encode()).hexdigest()
             artifact_type, mimetype = ArtifactType.URL, URL_MIMETYPE
         return cls.forge(
             artifact_type,
@@ -400,6 +409,7 @@ class Bounty(msgspec.Struct, frozen=True, kw_only=True):
         """
         sha256 = _sha256(sha256, "sha256")
         seconds = lifetime.total_seconds()
+        _check_duration(seconds)  # before it is added to a date, which has an end
         return cls(
             id=local_id(artifact_type, sha256),
             artifact_type=artifact_type,
@@ -442,7 +452,7 @@ def _check_id(value: object) -> None:
         if value.bit_length() > 426 or value < 0:  # 10**128 has 426 bits; str() of a hostile integer is quadratic
             raise InvalidBounty("id", value, f"must be a non-negative integer of at most {MAX_ID_LENGTH} digits")
     elif type(value) is str:
-        if not 0 < len(value) <= MAX_ID_LENGTH or _UNPRINTABLE_IN_DATA.search(value):
+        if not 0 < len(value) <= MAX_ID_LENGTH or _CONTROLS.search(value):
             raise InvalidBounty("id", value, f"must be 1 to {MAX_ID_LENGTH} printable characters")
     else:
         raise InvalidBounty("id", value, "must be an integer or a string")
@@ -475,24 +485,26 @@ def _rules(value: object) -> BountyRules:
         raise InvalidBounty("rules", value, "must be an object, an empty list or null")
     low = value.get("min_allowed_bid")
     high = value.get("max_allowed_bid")
-    if low is None and high is not None and type(high) is int:
-        low = min(LOCAL_MIN_ALLOWED_BID, high)
-    if high is None and low is not None and type(low) is int:
-        high = max(LOCAL_MAX_ALLOWED_BID, low)
     if low is None and high is None:
         return _LOCAL_RULES
+    # The bound that is stated moves the other one's default out of its way; one that cannot be is blamed itself.
+    if low is None:
+        low = min(LOCAL_MIN_ALLOWED_BID, high) if type(high) is int and high >= 0 else 0
+    elif high is None:
+        high = max(LOCAL_MAX_ALLOWED_BID, low) if type(low) is int else LOCAL_MAX_ALLOWED_BID
     return BountyRules(min_allowed_bid=low, max_allowed_bid=high)  # type: ignore[arg-type]  # checked at birth
 
 
 def _duration(value: object) -> int | float | None:
     if value is None or value == "":
         return None
-    if isinstance(value, str):
-        try:
-            value = int(value) if value.isdecimal() and len(value) < 12 else float(value)
-        except ValueError:
-            raise InvalidBounty("duration", value, "must be a number of seconds") from None
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
+    if isinstance(value, str) and _SECONDS.match(value):
+        value = float(value) if "." in value else int(value)
+    return _check_duration(value)
+
+
+def _check_duration(value: object) -> int | float:
+    if type(value) is not int and type(value) is not float:
         raise InvalidBounty("duration", value, "must be a number of seconds")
     if not 0 <= value <= MAX_DURATION:  # false for NaN as well
         raise InvalidBounty("duration", value, f"must be from 0 to {MAX_DURATION} seconds")
@@ -513,7 +525,7 @@ def _timestamp(field: str, value: object) -> datetime | None:
     if not isinstance(value, str) or not _TIMESTAMP.match(value):
         raise InvalidBounty(field, value, "must be an ISO 8601 date and time")
     try:
-        instant = datetime.fromisoformat(value.replace(",", "."))
+        instant = datetime.fromisoformat(value.upper())
         return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
     except (ValueError, OverflowError):
         raise InvalidBounty(field, value, "is no date and time that exists") from None
@@ -538,14 +550,14 @@ def _either(
 
 
 def _sha256(value: object, field: str) -> str:
-    if not isinstance(value, str) or not _SHA256.match(value):
+    if type(value) is not str or not _SHA256.match(value):
         raise InvalidBounty(field, value, "must be 64 hexadecimal digits")
     return value.lower()
 
 
 def _mimetype(value: object, field: str) -> str:
-    if not isinstance(value, str) or len(value) > 255 or not _MIMETYPE.match(value):
-        raise InvalidBounty(field, value, "must be a mimetype of at most 255 characters")
+    if type(value) is not str or len(value) > 255 or not _MIMETYPE.match(value):
+        raise InvalidBounty(field, value, "must be a mimetype (type/subtype) of at most 255 characters")
     return value
 
 
@@ -555,27 +567,29 @@ def _scheme_of(uri: str) -> str:
 
 
 def _check_artifact_uri(uri: object, *, file_allowed: bool) -> None:
-    if not isinstance(uri, str):
+    if type(uri) is not str:  # exactly: what JSON is made of
         raise InvalidBounty("artifact_uri", uri, "must be a string")
     scheme = _scheme_of(uri)
     if scheme == "data":
         if "," not in uri:
             raise InvalidBounty("artifact_uri", uri, "is no data: URI: a comma must stand before the data")
-        if _UNPRINTABLE_IN_DATA.search(uri):
+        if _CONTROLS.search(uri):
             raise InvalidBounty("artifact_uri", uri, "must hold no control characters")
     elif scheme in ("http", "https"):
         _check_http("artifact_uri", uri)
     elif scheme == "file":
         if not file_allowed:
             raise InvalidBounty("artifact_uri", uri, "file: is only taken from the local command line")
-        if not uri[5:].startswith("///") or "\x00" in uri:
+        if not uri[5:].startswith("///"):
             raise InvalidBounty("artifact_uri", uri, "must be file:/// and an absolute path")
+        if _CONTROLS.search(uri):
+            raise InvalidBounty("artifact_uri", uri, "must hold no control characters; percent-encode them")
     else:
         raise InvalidBounty("artifact_uri", uri, "must be an http, https or data URI")
 
 
 def _check_response_url(url: object) -> None:
-    if not isinstance(url, str):
+    if type(url) is not str:
         raise InvalidBounty("response_url", url, "must be a string or null")
     if _scheme_of(url) not in ("http", "https"):
         raise InvalidBounty("response_url", url, "must be an http or https URL")
@@ -596,7 +610,12 @@ def _check_http(field: str, uri: str) -> None:
         raise InvalidBounty(field, uri, "names no host")
 
 
-def _why_no_json(error: Exception) -> str:
+def why_no_json(error: Exception) -> str:
+    """Why bytes are no JSON, for a message.
+
+    Args:
+        error: What decoding them raised.
+    """
     if isinstance(error, RecursionError):
         return "is nested too deeply"
     if isinstance(error, UnicodeError):

@@ -47,6 +47,10 @@ __all__ = [
 
 _SHOWN = 120
 """Characters of an offending value that an error message shows."""
+_MAX_FOREIGN_LINE = 480
+"""Characters of an exception's message at most, where the exception is none of ours."""
+_MAX_LINE = 4096
+"""Characters of a message of ours at most: room for the longest path."""
 
 
 class PsengineError(Exception):
@@ -69,6 +73,9 @@ class UnknownEngine(UsageError):
         self.name = name
         self.known = tuple(sorted(known))
         super().__init__(f"no engine is called {name!r}{nearest(name, self.known)}; 'psengine list-engines' shows all")
+
+    def __reduce__(self) -> tuple[type[UnknownEngine], tuple[str, tuple[str, ...]]]:
+        return type(self), (self.name, self.known)
 
 
 class AmbiguousEngine(UsageError):
@@ -140,6 +147,9 @@ class EngineFault(PsengineError):
         self.message = message
         super().__init__(f"engine {engine}: {hook}: {message}")
 
+    def __reduce__(self) -> tuple[type[EngineFault], tuple[str, str, str]]:
+        return type(self), (self.engine, self.hook, self.message)
+
 
 class EngineBroken(PsengineError):
     """An engine that cannot be loaded.
@@ -156,23 +166,59 @@ class EngineBroken(PsengineError):
         self.reason = reason
         super().__init__(f"engine {engine} ({distribution}) cannot be used: {reason}")
 
+    def __reduce__(self) -> tuple[type[EngineBroken], tuple[str, str, str]]:
+        return type(self), (self.engine, self.distribution, self.reason)
+
 
 def shown(value: object) -> str:
-    """A value as an error message shows it: one line, at most 120 characters."""
+    """A value as an error message shows it: one printable line of about 120 characters at most.
+
+    Args:
+        value: Anything, an engine's answer or a stranger's JSON included: however large, deep or ill-behaved it is,
+            showing it costs little and raises nothing.
+    """
+    if type(value) is str or type(value) is bytes:
+        # Cut before the repr: the value may be a data: URI of many megabytes.
+        text = repr(value[:_SHOWN])
+        return text if len(value) <= _SHOWN else f"{text}… ({len(value)} {'characters' if text[0] != 'b' else 'bytes'})"
     try:
-        text = repr(value)
-    except ValueError:  # an integer beyond sys.get_int_max_str_digits()
-        text = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
+        text = " ".join(_shortened(value).split())
+    except (Exception, SystemExit):  # noqa: BLE001 - its own __repr__ fails, or an integer beyond sys.get_int_max_str_digits()
+        text = f"an integer of {value.bit_length()} bits" if type(value) is int else f"a {type(value).__name__}"
+    if not text.isprintable():
+        text = text.encode("ascii", "backslashreplace").decode()
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
 
 
+def _shortened(value: object) -> str:
+    if value is None or isinstance(value, (bool, int, float)):
+        return repr(value)
+    from reprlib import Repr  # only an error needs it
+
+    # Bounded in depth and breadth, so that no nesting exhausts the stack and no list the memory.
+    brief = Repr()
+    brief.maxlevel = 4
+    brief.maxstring = brief.maxother = 2 * _SHOWN
+    brief.maxlist = brief.maxtuple = brief.maxdict = 20
+    return brief.repr(value)
+
+
 def one_line(error: BaseException) -> str:
-    """An exception as one line: its type, unless it is one of ours, and the first line of its message."""
-    message = " ".join(str(error).split())
+    """An exception as one line: its type, unless it is one of ours, and its message.
+
+    Args:
+        error: Any exception, one whose own ``__str__`` fails included.
+    """
+    try:
+        # Cut before the split: an engine's message may be as long as a file.
+        message = " ".join(str(error)[: 2 * _MAX_LINE].split())
+    except (Exception, SystemExit):  # noqa: BLE001 - an engine's exception may do anything when it is shown
+        message = "its message cannot be shown"
+    limit = _MAX_LINE if isinstance(error, PsengineError) else _MAX_FOREIGN_LINE
+    if len(message) > limit:
+        message = message[:limit] + "…"
     if isinstance(error, PsengineError):
         return message or type(error).__name__
-    if len(message) > 4 * _SHOWN:
-        message = message[: 4 * _SHOWN] + "…"
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
