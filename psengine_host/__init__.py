@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from psengine_host.host import Host
     from psengine_host.outcome import Failure, FailureKind, Outcome
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Analysis",
     "AnalysisMetadata",

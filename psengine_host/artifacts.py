@@ -133,10 +133,10 @@ class Artifact:
 
     @property
     def uri(self) -> str:
-        """Where it is: the URL, a ``file:`` URI, or a ``data:`` URI of its bytes."""
+        """Where it is: the URL, a ``file:`` URI, or, of what is in memory or small in the spool, a ``data:`` URI."""
         if self.url is not None:
             return self.url
-        if self._path is not None and not self._owned:
+        if self._path is not None and (not self._owned or self.size > KEPT_IN_MEMORY):
             return file_uri(self._path)
         from psengine_host.network.data_uris import encode_data_uri
 

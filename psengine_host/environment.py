@@ -150,6 +150,11 @@ _DEFAULTS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 def _base(kind: str) -> Path:
+    import warnings
+
     import platformdirs
 
-    return Path(getattr(platformdirs, f"user_{kind}_dir")("psengine"))
+    with warnings.catch_warnings():
+        # Where XDG_RUNTIME_DIR is not set there is a fallback; its warning is for developers, not for users.
+        warnings.simplefilter("ignore")
+        return Path(getattr(platformdirs, f"user_{kind}_dir")("psengine"))

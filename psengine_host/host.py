@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -15,6 +16,7 @@ import msgspec
 from psengine_host.artifacts import Artifact
 from psengine_host.backends import Backend, BackendServices, create_backend
 from psengine_host.bounty import LOCAL_LIFETIME, URL_MIMETYPE, Bounty
+from psengine_host.engines.blame import reason
 from psengine_host.engines.found import Catalog, find_engines
 from psengine_host.engines.loaded import HookTrace, Wrapper, load_wrappers
 from psengine_host.engines.observers import Observers
@@ -39,6 +41,9 @@ Target = str | os.PathLike[str] | bytes | Artifact | Bounty
 DELIVERY_THREADS: Final = 4
 DELIVERY_GRACE: Final = 10.0
 """Seconds that a delivery may take where the bounty has already expired or is about to."""
+DELIVERY_LIMIT: Final = 60.0
+"""Seconds that a delivery may take at most, so that a receiver that drips its answer cannot hold the host."""
+LONGEST_TIMEOUT: Final = 86_400
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +84,8 @@ class Host:
     ) -> None:
         settings = Settings.read() if settings is None else settings
         if timeout is not None:
+            if not 0 < timeout <= LONGEST_TIMEOUT:
+                raise UsageError(f"timeout: must be more than 0 and at most {LONGEST_TIMEOUT} seconds, got {timeout}")
             settings = msgspec.structs.replace(settings, host=msgspec.structs.replace(settings.host, timeout=timeout))
         self.settings = settings
         self.catalog = usable_engines(settings) if catalog is None else catalog
@@ -87,6 +94,7 @@ class Host:
         self._contexts: dict[str, Context] = {}
         self._wrappers: list[Wrapper] | None = None
         self._couriers: ThreadPoolExecutor | None = None
+        self._couriers_lock = threading.Lock()
         self.observers = Observers(observers, self._context, timeout=settings.host.observer_timeout)
         services = BackendServices(
             settings=settings,
@@ -161,10 +169,7 @@ class Host:
         Raises:
             ArtifactError: It cannot be read.
         """
-        mimetype = URL_MIMETYPE if artifact.url is not None else artifact.mimetype if identify else None
-        return Bounty.forge(
-            artifact.artifact_type, artifact.uri, artifact.sha256, mimetype=mimetype, lifetime=self._lifetime
-        )
+        return bounty_for(artifact, identify=identify, lifetime=self._lifetime)
 
     # --- delivering -------------------------------------------------------------------------------------------------
 
@@ -192,19 +197,23 @@ class Host:
             msgspec.json.encode(outcome.answer()),
             idempotency_key=idempotency_key(bounty, outcome.engine),
             guard=NetworkGuard(self.settings.network.allow),
-            deadline=time.monotonic() + max(left, DELIVERY_GRACE),
+            deadline=time.monotonic() + min(max(left, DELIVERY_GRACE), DELIVERY_LIMIT),
         )
 
     def _deliver_later(self, future: Future[Outcome]) -> None:
-        if future.cancelled() or future.exception() is not None:
+        if future.cancelled():
+            return
+        if (error := future.exception()) is not None:
+            logger.error("nothing can be delivered: the backend failed: %s", reason(error))
             return
         outcome = future.result()
         if outcome.bounty.response_url is None:
             return
-        if self._couriers is None:
-            from concurrent.futures import ThreadPoolExecutor
+        with self._couriers_lock:  # a backend may end futures in several threads
+            if self._couriers is None:
+                from concurrent.futures import ThreadPoolExecutor
 
-            self._couriers = ThreadPoolExecutor(DELIVERY_THREADS, thread_name_prefix="psengine-courier")
+                self._couriers = ThreadPoolExecutor(DELIVERY_THREADS, thread_name_prefix="psengine-courier")
         self._couriers.submit(self._deliver_and_log, outcome)
 
     def _deliver_and_log(self, outcome: Outcome) -> None:
@@ -258,12 +267,14 @@ class Host:
         if isinstance(target, Bounty):
             return self.judge(target, name)
         if isinstance(target, Artifact):
-            artifact = target
-        elif isinstance(target, bytes):
+            return self.judge(self.bounty_for(target), name, target)
+        if isinstance(target, bytes):
             artifact = Artifact.from_bytes(target, spool=self.spool)
         else:
             artifact = Artifact.from_path(target)
-        return self.judge(self.bounty_for(artifact), name, artifact)
+        future = self.judge(self.bounty_for(artifact), name, artifact)
+        future.add_done_callback(lambda _: artifact.close())
+        return future
 
     def _notify(self, future: Future[Outcome]) -> None:
         if not future.cancelled() and future.exception() is None:
@@ -276,10 +287,26 @@ class Host:
         return context
 
 
+def bounty_for(artifact: Artifact, *, identify: bool = False, lifetime: timedelta = LOCAL_LIFETIME) -> Bounty:
+    """The local bounty of an artifact.
+
+    Args:
+        artifact: The artifact.
+        identify: Whether to name its mimetype, which costs about half a millisecond for a file.
+        lifetime: How long until it expires.
+
+    Raises:
+        ArtifactError: It cannot be read.
+    """
+    mimetype = URL_MIMETYPE if artifact.url is not None else artifact.mimetype if identify else None
+    return Bounty.forge(artifact.artifact_type, artifact.uri, artifact.sha256, mimetype=mimetype, lifetime=lifetime)
+
+
 def usable_engines(settings: Settings) -> Catalog:
     """The installed engines that the settings do not exclude."""
     found = find_engines()
-    return Catalog(found[name] for name in found if settings.uses(name))
+    used = [name for name in found if settings.uses(name)]
+    return Catalog((found[name] for name in used), excluded=[name for name in found if name not in used])
 
 
 def idempotency_key(bounty: Bounty, engine: str) -> str:

@@ -17,14 +17,12 @@ from psengine_host.analysis import Analysis, AnalysisMetadata, Comment, EngineIn
 from psengine_host.artifacts import Artifact
 from psengine_host.bids import BidPolicy, bid_by_policy
 from psengine_host.bounty import Bounty
+from psengine_host.engines.blame import limited, printable, reason, traceback_of
 from psengine_host.engines.running import Session
-from psengine_host.errors import ArtifactError, EngineError, InvalidAnalysis, one_line
+from psengine_host.errors import ArtifactError, InvalidAnalysis
 from psengine_host.outcome import Failure, FailureKind, Outcome, Timings
 
-__all__ = ["EngineProfile", "Judged", "Prepared", "conclude", "judge", "prepare", "process", "unavailable"]
-
-MAX_TRACEBACK: Final = 1 << 16
-"""Characters of a traceback kept, from its end."""
+__all__ = ["EngineProfile", "Judged", "Prepared", "checked", "conclude", "judge", "prepare", "process", "unavailable"]
 
 Obtain = Callable[[Bounty, float], Artifact]
 """Gets the artifact of a bounty before a deadline on the clock of ``time.monotonic``; raises ArtifactError."""
@@ -83,10 +81,15 @@ class Prepared:
         self.owned = False
         self.seconds = 0.0
 
+    def answered(self) -> Judged:
+        """The answer that is there already, in the place of what an engine would say."""
+        return Judged(self.answer, self.failure)
+
     def refuse(self, analysis: Analysis, failure: Failure | None = None) -> Prepared:
         """Answered without asking the engine."""
         self.answer = analysis
         self.failure = failure
+        self.seconds = time.monotonic() - self.began
         return self
 
 
@@ -97,14 +100,22 @@ class Judged:
         answer: What the engine returned, unchecked.
         failure: Why there is no answer, or None.
         seconds: How long it took.
+        error: What the engine raised, or None; only in the process where it ran.
     """
 
-    __slots__ = ("answer", "failure", "seconds")
+    __slots__ = ("answer", "error", "failure", "seconds")
 
-    def __init__(self, answer: object, failure: Failure | None = None, seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        answer: object,
+        failure: Failure | None = None,
+        seconds: float = 0.0,
+        error: BaseException | None = None,
+    ) -> None:
         self.answer = answer
         self.failure = failure
         self.seconds = seconds
+        self.error = error
 
 
 def process(
@@ -130,7 +141,7 @@ def process(
     """
     prepared = prepare(bounty, profile, obtain, artifact=artifact, timeout=timeout)
     try:
-        judged = Judged(prepared.answer, prepared.failure) if prepared.answer else judge(prepared, session)
+        judged = judge(prepared, session) if prepared.answer is None else prepared.answered()
     finally:
         if prepared.owned and prepared.artifact is not None:
             prepared.artifact.close()
@@ -166,12 +177,17 @@ def prepare(
         if artifact is None:
             artifact = obtain(bounty, prepared.deadline)
             prepared.owned = True
+        elif bounty.sha256 is not None and artifact.sha256 != bounty.sha256:
+            raise ArtifactError(f"the artifact's SHA-256 is {artifact.sha256}, the bounty says {bounty.sha256}")
         prepared.artifact = artifact
         declined = _declined(artifact, profile)
         if declined is not None:
-            prepared.refuse(declined)
+            return prepared.refuse(declined)
     except ArtifactError as error:
-        _refuse_unfetched(prepared, error)
+        return _unfetched(prepared, error)
+    except Exception as error:
+        logger.exception("bounty %s: the artifact could not be had", bounty.id)
+        return _unfetched(prepared, error)
     prepared.seconds = time.monotonic() - began
     return prepared
 
@@ -189,9 +205,9 @@ def _declined(artifact: Artifact, profile: EngineProfile) -> Analysis | None:
     return None
 
 
-def _refuse_unfetched(prepared: Prepared, error: ArtifactError) -> None:
-    reason = _printable(one_line(error))
-    prepared.refuse(Analysis.cannot_fetch(reason), Failure(FailureKind.FETCH, reason))
+def _unfetched(prepared: Prepared, error: Exception) -> Prepared:
+    message = reason(error)
+    return prepared.refuse(Analysis.cannot_fetch(message), Failure(FailureKind.FETCH, message))
 
 
 def judge(prepared: Prepared, session: Session) -> Judged:
@@ -207,18 +223,20 @@ def judge(prepared: Prepared, session: Session) -> Judged:
     began = time.monotonic()
     answer: object = None
     failure: Failure | None = None
+    raised: BaseException | None = None
     try:
         answer = session.analyze(artifact, prepared.bounty, prepared.deadline)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - an engine may raise anything, SystemExit included
         failure = _engine_failure(error)
+        raised = error
     try:
         artifact.check_unchanged()
     except ArtifactError as error:
         # The engine saw other bytes than those that were hashed, whatever it says of them.
-        failure = Failure(FailureKind.FETCH, _printable(one_line(error)))
-    return Judged(answer, failure, time.monotonic() - began)
+        failure = Failure(FailureKind.FETCH, reason(error))
+    return Judged(answer, failure, time.monotonic() - began, raised)
 
 
 def conclude(prepared: Prepared, judged: Judged, profile: EngineProfile, policy: BidPolicy) -> Outcome:
@@ -236,14 +254,16 @@ def conclude(prepared: Prepared, judged: Judged, profile: EngineProfile, policy:
     analysis: Analysis | None = None
     if failure is None or prepared.answer is not None:
         try:
-            analysis = _checked(judged.answer, bounty)
-        except InvalidAnalysis as error:
-            failure = Failure(FailureKind.ENGINE, _printable(one_line(error)))
+            said = checked(judged.answer, bounty)
+            analysis = _enriched(said, bounty, profile, policy)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - InvalidAnalysis, or what a value raises when it is looked at
+            failure = Failure(FailureKind.ENGINE, reason(error))
         else:
-            failure = failure or _declared_failure(analysis)
+            failure = failure or _declared_failure(said)
     if analysis is None:
-        analysis = _answer_for(failure)
-    analysis = _enriched(analysis, bounty, profile, policy)
+        analysis = _enriched(_answer_for(failure), bounty, profile, policy)
     ended = time.monotonic()
     if failure is None and began > prepared.deadline and not prepared.answer:
         logger.warning(
@@ -264,24 +284,32 @@ def unavailable(bounty: Bounty, engine: str, reason: str, traceback: str = "") -
         reason: Why, in one line.
         traceback: The engine's traceback.
     """
-    reason = _printable(reason)
+    reason = limited(reason)
     analysis = Analysis.engine_error(reason)
     if not bounty.is_vote:
         analysis = Analysis(verdict=analysis.verdict, bid=0, metadata=analysis.metadata)
-    return Outcome(bounty, engine, analysis, Failure(FailureKind.UNAVAILABLE, reason, traceback))
+    return Outcome(bounty, engine, analysis, Failure(FailureKind.UNAVAILABLE, reason, printable(traceback)))
 
 
-def _checked(answer: object, bounty: Bounty) -> Analysis:
-    """The answer as an analysis whose bid, if it has one, the bounty takes."""
+def checked(answer: object, bounty: Bounty) -> Analysis:
+    """What an engine returned, as an analysis whose bid, if it has one, the bounty takes.
+
+    Args:
+        answer: Anything; an analysis, or a mapping in wire form, if the engine keeps the contract.
+        bounty: The job.
+
+    Raises:
+        InvalidAnalysis: It is neither, or the bid is outside the bounty's bounds.
+    """
     if isinstance(answer, Analysis):
         analysis = answer
     elif isinstance(answer, Mapping):
         try:
             analysis = Analysis.from_wire(answer)
-        except InvalidAnalysis:
+        except (InvalidAnalysis, KeyboardInterrupt):
             raise
-        except Exception as error:
-            raise InvalidAnalysis("analysis", type(answer).__name__, f"cannot be read: {one_line(error)}") from error
+        except BaseException as error:
+            raise InvalidAnalysis("analysis", type(answer).__name__, f"cannot be read: {reason(error)}") from error
     elif answer is None:
         raise InvalidAnalysis("analysis", None, "must be an Analysis or a mapping in wire form (does analyze return?)")
     else:
@@ -296,11 +324,18 @@ def _checked(answer: object, bounty: Bounty) -> Analysis:
     return analysis
 
 
+_DECLARED: Final = {
+    Comment.CANNOT_FETCH.value: FailureKind.FETCH,
+    Comment.ENGINE.value: FailureKind.ENGINE,
+    Comment.TIMEOUT.value: FailureKind.TIMEOUT,
+}
+
+
 def _declared_failure(analysis: Analysis) -> Failure | None:
-    """An engine may say itself that it could not get what it needed; that is a failure, not a decision."""
+    """An engine may say itself that it could not get what it needed, or failed; that is no decision."""
     comments = analysis.comments
-    if comments and comments[0] == Comment.CANNOT_FETCH.value:
-        return Failure(FailureKind.FETCH, "; ".join(comments[1:]) or "the engine could not fetch the artifact")
+    if comments and (kind := _DECLARED.get(comments[0])) is not None:
+        return Failure(kind, limited("; ".join(comments[1:])) or f"the engine answered {comments[0]}")
     return None
 
 
@@ -364,19 +399,5 @@ def _merged(said: Scanner, known: Scanner) -> Scanner:
 
 def _engine_failure(error: BaseException) -> Failure:
     if isinstance(error, ArtifactError):
-        return Failure(FailureKind.FETCH, _printable(one_line(error)))
-    if isinstance(error, SystemExit):
-        message = f"called sys.exit({error.code!r})"
-    elif isinstance(error, EngineError):
-        message = str(error) or "EngineError"
-    else:
-        message = one_line(error)
-    import traceback
-
-    text = "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]
-    return Failure(FailureKind.ENGINE, _printable(" ".join(message.split())), _printable(text))
-
-
-def _printable(text: str) -> str:
-    """The text with what UTF-8 cannot hold (the undecodable bytes of a file's name) shown as escapes."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+        return Failure(FailureKind.FETCH, reason(error))
+    return Failure(FailureKind.ENGINE, reason(error), traceback_of(error))

@@ -1,0 +1,103 @@
+"""``psengine analyze``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from psengine_host.cli.engine_names import EngineName
+from psengine_host.cli.program import engine_prints_to_stderr
+from psengine_host.cli.root import State
+
+__all__ = ["command"]
+
+VERDICTS = ("malicious", "suspicious", "benign", "unknown")
+
+
+class Verdicts(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
+    """A comma-separated list of verdicts."""
+
+    name = "verdicts"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[str]:  # noqa: ANN401
+        """Split and check."""
+        if isinstance(value, frozenset):
+            return value
+        chosen = frozenset(part.strip().lower() for part in str(value).split(","))
+        unknown = chosen.difference(VERDICTS)
+        if unknown:
+            self.fail(f"{', '.join(sorted(unknown))!r} is no verdict; there are {', '.join(VERDICTS)}", param, ctx)
+        return chosen
+
+
+@click.command("analyze", epilog="Exit codes: 0 nothing malicious, 1 something malicious, 2 usage, 3 something failed.")
+@click.option(
+    "-e", "--engine", "engines", multiple=True, type=EngineName(), help="Engine to use, or 'all'; repeatable."
+)
+@click.option(
+    "-t",
+    "--artifact-type",
+    "kind",
+    type=click.Choice(["file", "url", "bounty"], case_sensitive=False),
+    default="file",
+    show_default=True,
+    help="What the arguments are: files to judge, URLs to judge, or files that hold a bounty in JSON.",
+)
+@click.option("-r", "--recursive", is_flag=True, help="Scan folders with all that is below them.")
+@click.option("--include", multiple=True, metavar="GLOB", help="Of the files in folders, only these; repeatable.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Of the files in folders, not these; repeatable.")
+@click.option(
+    "--files-from",
+    metavar="FILE",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="Read more arguments from a file ('-': standard input), separated by newlines or NULs.",
+)
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["auto", "table", "json", "jsonl"], case_sensitive=False),
+    default="auto",
+    show_default=True,
+    help="auto: a table on a terminal, else JSON Lines.",
+)
+@click.option("--only", type=Verdicts(), metavar="VERDICTS", help="Show only these verdicts (malicious,suspicious).")
+@click.option("--resume", metavar="FILE", help="Skip what this earlier JSON Lines output already has.")
+@click.option("-v", "--verbose", count=True, help="Show each bounty and analysis on standard error.")
+@click.option("--check-eicar", is_flag=True, help="Is the EICAR test file malicious?")
+@click.option("--check-empty", is_flag=True, help="Is an empty file benign or unknown?")
+@click.option(
+    "--check-wicar", "--check-exploit-url", "check_wicar", is_flag=True, help="Is the WICAR test URL malicious?"
+)
+@click.option("--backend", default="local", show_default=True, metavar="NAME", help="Where bounties are judged.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True, max=86_400), help="Seconds an artifact and engine."
+)
+@click.option("--deliver", is_flag=True, help="With -t bounty: send each answer to its response_url, once.")
+@click.option(
+    "--observer",
+    "observers",
+    multiple=True,
+    metavar="MODULE:ATTRIBUTE",
+    help="Call this with each outcome; repeatable.",
+)
+@click.option("--trace-hooks", is_flag=True, help="Show every hook call on standard error.")
+@click.argument("artifacts", nargs=-1, type=click.Path())
+@click.pass_obj
+def command(state: State, /, artifacts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - click's options
+    """Judge artifacts: files, folders (-r), '-' (standard input), FIFOs, data: URIs, URLs or bounties."""
+    checks = [name for name in ("check_eicar", "check_empty", "check_wicar") if options[name]]
+    if not artifacts and options["files_from"] is None and not checks:
+        raise click.UsageError("nothing to analyze: name files, folders with -r, '-' or a URL (see --help)")
+    if options["deliver"] and options["kind"] != "bounty":
+        raise click.UsageError("--deliver needs -t bounty: only a bounty has a response_url")
+    if options["resume"] is not None and options["output_format"] not in ("auto", "jsonl"):
+        raise click.UsageError("--resume needs JSON Lines: --format jsonl")
+    from psengine_host.cli.analysis_run import AnalysisOptions, run_analysis
+
+    chosen = AnalysisOptions(config=state.config, artifacts=artifacts, **options)
+    if state.engine is not None and not chosen.engines:
+        chosen.engines = (state.engine,)
+    with engine_prints_to_stderr() as out:
+        return run_analysis(chosen, out)

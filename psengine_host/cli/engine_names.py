@@ -1,0 +1,28 @@
+"""Engine names on the command line, completed by the shell."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import CompletionItem
+
+__all__ = ["EngineName"]
+
+
+class EngineName(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
+    """The name of an engine.
+
+    Args:
+        everything: Whether ``all`` is offered too.
+    """
+
+    name = "name"
+
+    def __init__(self, *, everything: bool = True) -> None:
+        self._everything = everything
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+        """The installed engines that begin so; nothing of them is imported."""
+        from psengine_host.engines.found import find_engines
+
+        names = [*find_engines(), *(["all"] if self._everything else [])]
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]

@@ -1,0 +1,80 @@
+"""``--resume``: what an earlier, interrupted JSON Lines output already has."""
+
+from __future__ import annotations
+
+import os
+from typing import IO, Any
+
+import msgspec
+
+from psengine_host.errors import UsageError
+
+__all__ = ["Done", "finish_broken_line"]
+
+
+class Done:
+    """The artifacts and engines that an earlier output has a row for.
+
+    Args:
+        path: The output, JSON Lines. A line that was cut off by the interruption is left out: its row is made again.
+
+    Raises:
+        UsageError: The file cannot be read.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._seen: set[tuple[str, str]] = set()
+        self.malicious = False
+        self.failed = False
+        try:
+            with open(path, "rb") as file:
+                for line in file:
+                    self._take(line)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise UsageError(f"--resume {path}: {reason}; name the JSON Lines output of the earlier run") from error
+
+    def has(self, artifact: str, engine: str) -> bool:
+        """Whether there is a row already."""
+        return (artifact, engine) in self._seen
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def _take(self, line: bytes) -> None:
+        row = _row(line)
+        if row is None:
+            return
+        self._seen.add((row["artifact"], row["engine"]))
+        self.malicious |= row["analysis"].get("verdict") == "malicious"
+        self.failed |= row.get("error") is not None
+
+
+def finish_broken_line(path: str, out: IO[str]) -> None:
+    """Where the output is appended to the very file that is resumed, end its cut-off last line first."""
+    try:
+        there, here = os.stat(path), os.fstat(out.fileno())
+        if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino) or not there.st_size:
+            return
+        with open(path, "rb") as file:
+            file.seek(-1, os.SEEK_END)
+            cut_off = file.read(1) != b"\n"
+    except (OSError, ValueError):  # not a file: nothing to mend
+        return
+    if cut_off:
+        out.write("\n")
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        import json
+
+        try:  # a name that is not UTF-8 is written with lone surrogates, which only this decoder takes
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            return None
+    if not isinstance(row, dict) or not isinstance(row.get("artifact"), str) or not isinstance(row.get("engine"), str):
+        return None
+    return row if isinstance(row.get("analysis"), dict) else None

@@ -1,0 +1,120 @@
+"""The command groups, and their commands, which are imported only when they run."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+from psengine_host import __version__
+from psengine_host.errors import nearest
+
+__all__ = ["COMMANDS", "LazyGroup", "State", "program_of", "psengine"]
+
+COMMANDS: Final = {
+    "analyze": ("analyze", "Judge files, folders, streams, URLs or bounties."),
+    "categories": ("categories", "List the categories of file types."),
+    "commands": ("commands", "Run an engine's own functions."),
+    "create-bounty": ("create_bounty", "Make a bounty from a file or URL."),
+    "debug": ("debug", "Run one artifact through all hooks of an engine, with its traceback."),
+    "info": ("info", "Show what an engine is, takes and uses."),
+    "list-engines": ("list_engines", "List the installed engines."),
+    "samples": ("samples", "Write a folder of harmless samples."),
+    "update": ("update", "Fetch new signatures for engines."),
+}
+"""Command -> module in ``psengine_host.cli`` (which holds a ``command``) and the line of its help."""
+
+ENGINE_COMMANDS: Final = ("analyze", "commands", "create-bounty", "debug", "info", "update")
+"""The commands of an engine's own program."""
+
+
+class State:
+    """What the options before the command say.
+
+    Attributes:
+        config: The settings file named, or None.
+        engine: The engine whose own program this is, or None.
+        debug: Whether tracebacks are shown.
+    """
+
+    __slots__ = ("config", "debug", "engine")
+
+    def __init__(self, config: str | None, engine: str | None, *, debug: bool) -> None:
+        self.config = config
+        self.engine = engine
+        self.debug = debug
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command runs or is asked for its help."""
+
+    def __init__(self, *args: Any, offered: tuple[str, ...], **kwargs: Any) -> None:  # noqa: ANN401 - click's
+        super().__init__(*args, **kwargs)
+        self.offered = offered
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The names of the commands."""
+        return list(self.offered)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command, imported now."""
+        if cmd_name not in self.offered:
+            return None
+        command: click.Command = import_module(f"psengine_host.cli.{COMMANDS[cmd_name][0]}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, but an unknown name is answered with the nearest one."""
+        if args and not args[0].startswith("-") and args[0] not in self.offered:
+            ctx.fail(f"no command is called {args[0]!r}{nearest(args[0], self.offered)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.offered])
+
+
+def _group(name: str, offered: tuple[str, ...], help_text: str, engine: str | None = None) -> click.Group:
+    @click.group(
+        name,
+        cls=LazyGroup,
+        offered=offered,
+        help=help_text,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    )
+    @click.version_option(__version__, message="%(prog)s %(version)s")
+    @click.option(
+        "--config",
+        metavar="FILE",
+        help="Settings file; otherwise PSENGINE_CONFIG, or psengine.toml in the configuration folder.",
+    )
+    @click.option("--debug", is_flag=True, envvar="PSENGINE_DEBUG", help="Show tracebacks and debug messages.")
+    @click.pass_context
+    def group(context: click.Context, config: str | None, debug: bool) -> None:
+        from psengine_host.logs import set_up_logs
+
+        set_up_logs(debug=debug)
+        context.obj = State(config, engine, debug=debug)
+
+    result: click.Group = group
+    return result
+
+
+psengine = _group(
+    "psengine",
+    tuple(COMMANDS),
+    "Discover malware-scanning engines and route bounties through them.",
+)
+
+
+def program_of(engine: str) -> click.Group:
+    """The program of one engine.
+
+    Args:
+        engine: The engine's name.
+    """
+    return _group(f"psengine-{engine}", ENGINE_COMMANDS, f"The {engine} engine on psengine_host.", engine)

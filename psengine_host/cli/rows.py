@@ -1,0 +1,106 @@
+"""Rows: what ``psengine analyze`` says of one artifact and engine."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from psengine_host.analysis import Analysis, Verdict
+from psengine_host.bounty import Bounty
+from psengine_host.outcome import Failure, Outcome
+
+__all__ = ["Row", "encode", "printable"]
+
+
+class Row:
+    """One artifact judged by one engine, or the reason why it was not.
+
+    Attributes:
+        artifact: The artifact's name as given or found.
+        engine: The engine's name.
+        bounty: The bounty, or None where none could be made.
+        analysis: The analysis.
+        error: ``(kind, message)``, or None.
+        seconds: How long it took, reading included.
+        size: Bytes of the artifact, for the rate.
+        traceback: The engine's traceback, or an empty string.
+    """
+
+    __slots__ = ("analysis", "artifact", "bounty", "engine", "error", "seconds", "size", "traceback")
+
+    def __init__(
+        self,
+        artifact: str,
+        engine: str,
+        bounty: Bounty | None,
+        analysis: Analysis,
+        error: tuple[str, str] | None,
+        seconds: float,
+        size: int = 0,
+        traceback: str = "",
+    ) -> None:
+        self.artifact = artifact
+        self.engine = engine
+        self.bounty = bounty
+        self.analysis = analysis
+        self.error = error
+        self.seconds = seconds
+        self.size = size
+        self.traceback = traceback
+
+    @classmethod
+    def of_outcome(cls, artifact: str, outcome: Outcome, seconds: float, size: int) -> Row:
+        """The row of an outcome."""
+        failure: Failure | None = outcome.failure
+        error = None if failure is None else (failure.kind.value, failure.message)
+        traceback = "" if failure is None else failure.traceback
+        return cls(artifact, outcome.engine, outcome.bounty, outcome.analysis, error, seconds, size, traceback)
+
+    @classmethod
+    def of_error(cls, artifact: str, engine: str, kind: str, message: str, seconds: float = 0.0) -> Row:
+        """The row of an artifact that never became a bounty."""
+        message = printable(message)
+        declined = Analysis.cannot_fetch(message) if kind == "fetch" else Analysis.skipped(message)
+        analysis = Analysis(verdict=Verdict.UNKNOWN, bid=0, metadata=declined.metadata)
+        return cls(artifact, engine, None, analysis, (kind, message), seconds)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict."""
+        return self.analysis.verdict
+
+    def to_wire(self) -> dict[str, Any]:
+        """The row as ``--format json`` and ``jsonl`` write it."""
+        return {
+            "artifact": self.artifact,
+            "engine": self.engine,
+            "bounty": None if self.bounty is None else self.bounty.to_wire(),
+            "analysis": self.analysis.to_wire(),
+            "error": None if self.error is None else {"kind": self.error[0], "message": self.error[1]},
+            "seconds": round(self.seconds, 6),
+        }
+
+
+def encode(wire: dict[str, Any]) -> str:
+    """A row as one line of JSON; a name that is not UTF-8 keeps its bytes as lone surrogates, escaped."""
+    try:
+        return msgspec.json.encode(wire).decode()
+    except UnicodeEncodeError:
+        return json.dumps(wire, separators=(",", ":"))
+
+
+def printable(text: str) -> str:
+    """The text on one line: control characters and undecodable bytes shown as escapes."""
+    if text.isprintable():
+        return text
+    parts = []
+    for character in text:
+        if character.isprintable():
+            parts.append(character)
+        elif "\udc80" <= character <= "\udcff":
+            parts.append(f"\\x{ord(character) - 0xDC00:02x}")
+        else:
+            parts.append(character.encode("unicode_escape", "surrogatepass").decode())
+    return "".join(parts)

@@ -1,0 +1,192 @@
+"""Writing rows: JSON Lines, a JSON array, or a table for people."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import IO, TYPE_CHECKING, Final, Protocol
+
+from psengine_host.cli.rows import Row, encode, printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+__all__ = ["JsonLinesWriter", "JsonWriter", "TableWriter", "Tally", "Writer"]
+
+VERDICT_STYLES: Final = {
+    "malicious": "bold red",
+    "suspicious": "yellow",
+    "benign": "green",
+    "unknown": "dim",
+    "error": "magenta",
+}
+
+
+class Tally:
+    """The counts of a run, for its summary and exit code."""
+
+    def __init__(self) -> None:
+        self.verdicts: Counter[str] = Counter()
+        self.errors = 0
+        self.malicious = False
+        self.artifacts = 0
+        self.bytes = 0
+        self.engines: set[str] = set()
+        self._last: object = None
+        self._began = time.perf_counter()
+
+    def add(self, row: Row, *, expected: bool = False) -> None:
+        """Count a row.
+
+        Args:
+            row: The row.
+            expected: Whether its verdict is that of a check, which tells nothing of the user's artifacts.
+        """
+        self.verdicts[row.verdict.value] += 1
+        self.malicious |= row.verdict.value == "malicious" and not expected
+        self.engines.add(row.engine)
+        if row.error is not None:
+            self.errors += 1
+        if row.artifact != self._last:
+            self._last = row.artifact
+            self.artifacts += 1
+            self.bytes += row.size
+
+    def summary(self) -> str:
+        """One line: counts, files a second, megabytes a second."""
+        seconds = max(time.perf_counter() - self._began, 1e-9)
+        counts = ", ".join(f"{self.verdicts[verdict]:,} {verdict}" for verdict in VERDICT_STYLES if verdict != "error")
+        counts += f", {_plural(self.errors, 'error')}"
+        rate = f"{self.artifacts / seconds:,.0f} files/s, {self.bytes / 1e6 / seconds:,.1f} MB/s"
+        return f"{_plural(self.artifacts, 'artifact')}, {_plural(len(self.engines), 'engine')}: {counts} ({rate})"
+
+
+class Writer(Protocol):
+    """Where rows go."""
+
+    def write(self, row: Row) -> None:
+        """Write a row, now or soon."""
+
+    def finish(self, tally: Tally) -> None:
+        """Write what is outstanding, and the end; also after an interrupt."""
+
+
+class JsonLinesWriter:
+    """One object a line, each written out at once, so that an interrupt loses none."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+
+    def write(self, row: Row) -> None:
+        """Write a row now."""
+        self._out.write(encode(row.to_wire()) + "\n")
+        self._out.flush()
+
+    def finish(self, tally: Tally) -> None:
+        """Nothing is outstanding."""
+
+
+class JsonWriter:
+    """One array; complete also after an interrupt."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+        self._separator = "[\n"
+
+    def write(self, row: Row) -> None:
+        """Write a row now."""
+        self._out.write(self._separator + encode(row.to_wire()))
+        self._separator = ",\n"
+
+    def finish(self, tally: Tally) -> None:  # noqa: ARG002 - as its siblings
+        """End the array."""
+        self._out.write("\n]\n" if self._separator != "[\n" else "[]\n")
+        self._out.flush()
+
+
+class TableWriter:
+    """A table for people, printed as the rows come, and a summary.
+
+    Args:
+        out: Where to.
+        clear: Makes room on the terminal while something is printed (a progress bar would be in the way).
+    """
+
+    PAGE = 200
+    PATIENCE = 0.5
+
+    def __init__(
+        self, out: IO[str], clear: Callable[[], AbstractContextManager[object]] = nullcontext, *, engine_width: int = 12
+    ) -> None:
+        from rich.console import Console
+
+        self._console: Console = Console(file=out, highlight=False, soft_wrap=False)
+        self._clear = clear
+        self._rows: list[Row] = []
+        self._engine_width = engine_width
+        self._header = True
+        self._printed = time.monotonic()
+
+    def write(self, row: Row) -> None:
+        """Write a row soon."""
+        self._rows.append(row)
+        if len(self._rows) >= self.PAGE or time.monotonic() - self._printed > self.PATIENCE:
+            self._print()
+
+    def finish(self, tally: Tally) -> None:
+        """Print what is outstanding and the summary."""
+        self._print()
+        with self._clear():
+            self._console.print(tally.summary(), style="bold", markup=False, soft_wrap=True)
+
+    def _print(self) -> None:
+        self._printed = time.monotonic()
+        if not self._rows:
+            return
+        table = self._table()
+        for row in self._rows:
+            table.add_row(*self._cells(row))
+        self._rows.clear()
+        self._header = False
+        with self._clear():
+            self._console.print(table)
+
+    def _table(self) -> Table:
+        """A page of the table; the columns have fixed widths, so that pages line up."""
+        from rich.table import Table
+
+        found = max(20, min(44, self._console.width - self._engine_width - 50))
+        table = Table(box=None, pad_edge=False, show_header=self._header, header_style="bold", expand=True)
+        table.add_column("Verdict", width=10, no_wrap=True)
+        table.add_column("Engine", width=self._engine_width, no_wrap=True, overflow="ellipsis")
+        table.add_column("Found", width=found, overflow="fold")
+        table.add_column("Artifact", ratio=1, overflow="fold")
+        return table
+
+    def _cells(self, row: Row) -> list[Text]:
+        from rich.text import Text
+
+        verdict = "error" if row.error is not None else row.verdict.value
+        return [
+            Text(verdict, style=VERDICT_STYLES[verdict]),
+            Text(row.engine),
+            Text(printable(_found(row))),
+            Text(printable(row.artifact)),
+        ]
+
+
+def _found(row: Row) -> str:
+    """What there is to say of a row, in a few words."""
+    if row.error is not None:
+        return row.error[1]
+    if row.analysis.malware_family:
+        return row.analysis.malware_family
+    return row.analysis.comments[0] if row.analysis.declined else ""
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
