@@ -74,7 +74,7 @@ class Context:
 
     @property
     def scratch(self) -> Path:
-        """A private folder for temporary files, made on first use and removed when the session ends."""
+        """A private folder for temporary files, made on first use; it goes when the host, or the worker, ends."""
         scratch: Callable[[], Path] = self._scratch  # type: ignore[attr-defined]  # set in __init__, not declared
         return scratch()
 

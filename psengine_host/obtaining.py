@@ -112,6 +112,9 @@ class Obtainer:
         except NetworkError as error:
             self._spool.discard(path)
             raise ArtifactError(str(error)) from error
+        except OSError as error:  # the last bytes are written when the file is closed
+            self._spool.discard(path)
+            raise ArtifactError(f"cannot write to the spool {self._spool.folder}: {error.strerror}") from error
         except BaseException:
             self._spool.discard(path)
             raise

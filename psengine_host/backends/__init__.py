@@ -8,9 +8,10 @@ from typing import Any, Final, Protocol
 
 from psengine_host.artifacts import Artifact
 from psengine_host.bounty import Bounty
+from psengine_host.engines.blame import reason
 from psengine_host.engines.found import Catalog, Registration, find_registrations
 from psengine_host.engines.loaded import HookTrace, Wrapper
-from psengine_host.errors import UsageError, nearest, one_line
+from psengine_host.errors import UsageError, nearest
 from psengine_host.obtaining import Obtainer
 from psengine_host.outcome import Outcome
 from psengine_host.settings import Settings
@@ -95,8 +96,11 @@ def create_backend(name: str, services: BackendServices) -> Backend:
     try:
         factory: Any = registration.load()
         backend: Backend = factory(services)
+        for method in ("submit", "close"):
+            if not callable(getattr(backend, method, None)):
+                raise TypeError(f"what {registration.value} makes has no method {method}")
     except (KeyboardInterrupt, UsageError):
         raise
     except BaseException as error:
-        raise UsageError(f"backend {name} ({registration.origin}) cannot be used: {one_line(error)}") from error
+        raise UsageError(f"backend {name} ({registration.origin}) cannot be used: {reason(error)}") from error
     return backend

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from psengine_host.artifacts import Artifact
 from psengine_host.backends import BackendServices
 from psengine_host.bounty import Bounty
+from psengine_host.engines.blame import traceback_of
 from psengine_host.engines.found import BrokenEngine
 from psengine_host.engines.loaded import load_engine
 from psengine_host.engines.running import Home, Session, context_for
@@ -105,9 +106,7 @@ class _UnavailableEngine:
         self.error = error
 
     def process(self, bounty: Bounty, artifact: Artifact | None) -> Outcome:  # noqa: ARG002 - as its running sibling
-        import traceback
-
-        text = "".join(traceback.format_exception(self.error)) if self.error is not None else ""
+        text = traceback_of(self.error) if self.error is not None else ""
         return unavailable(bounty, self.name, self.reason, text)
 
     def stop(self) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
-from typing import Final
+from typing import Final, TypeVar, overload
 
+from psengine_host.engines.blame import reason as reason_of
 from psengine_host.environment import environment_prefix
-from psengine_host.errors import AmbiguousEngine, UnknownEngine
+from psengine_host.errors import AmbiguousEngine, UnknownEngine, UsageError
 
 __all__ = [
     "ENGINES_GROUP",
@@ -29,6 +30,9 @@ WRAPPERS_GROUP: Final = "psengine.wrappers"
 RESERVED_NAMES: Final = frozenset({"all", "metrics", "status", "healthz", "readyz"})
 """Names of routes, and the word that means every engine."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}\Z")
+_VALUE = re.compile(r"[\w.]+\s*(?::\s*[\w.]+\s*)?(?:\[.*\]\s*)?\Z")
+
+T = TypeVar("T")
 
 
 class Registration:
@@ -58,6 +62,8 @@ class Registration:
 
     def load(self) -> object:
         """Import what it points to; raises whatever the import raises."""
+        if not _VALUE.match(self.value):
+            raise ImportError(f"the entry point says {self.value!r}, which is neither module nor module:attribute")
         return metadata.EntryPoint(self.name, self.value, self.group).load()
 
     def __eq__(self, other: object) -> bool:
@@ -100,16 +106,28 @@ class Catalog(Mapping[str, "FoundEngine | BrokenEngine"]):
 
     Args:
         engines: The engines; names are unique.
+        excluded: Names of engines that are installed and that the settings exclude, for messages.
     """
 
-    def __init__(self, engines: Iterable[FoundEngine | BrokenEngine]) -> None:
+    def __init__(self, engines: Iterable[FoundEngine | BrokenEngine], excluded: Iterable[str] = ()) -> None:
         self._engines = {engine.name: engine for engine in sorted(engines, key=lambda engine: engine.name)}
+        self._excluded = tuple(sorted(excluded))
 
     def __getitem__(self, name: str) -> FoundEngine | BrokenEngine:
         try:
             return self._engines[name]
         except KeyError:
+            if name in self._excluded:
+                raise UsageError(f"engine {name} is excluded by {_EXCLUDING}") from None
             raise UnknownEngine(name, self._engines) from None
+
+    @overload
+    def get(self, name: str, /) -> FoundEngine | BrokenEngine | None: ...
+    @overload
+    def get(self, name: str, /, default: FoundEngine | BrokenEngine | T) -> FoundEngine | BrokenEngine | T: ...
+    def get(self, name: str, /, default: object = None) -> object:
+        """The engine of a name, or the default: unlike ``catalog[name]`` this raises nothing."""
+        return self._engines.get(name, default)
 
     def __contains__(self, name: object) -> bool:
         return name in self._engines
@@ -129,19 +147,20 @@ class Catalog(Mapping[str, "FoundEngine | BrokenEngine"]):
         Raises:
             UnknownEngine: There is no engine of a name.
             AmbiguousEngine: No name was given, and there is not exactly one engine.
+            UsageError: The settings exclude an engine that was asked for.
         """
         chosen: dict[str, FoundEngine | BrokenEngine] = {}
         for name in names:
             if name.lower() == "all":
                 if not self._engines:
-                    raise AmbiguousEngine(_NONE_INSTALLED)
+                    raise self._none()
                 chosen.update(self._engines)
             else:
                 chosen[name] = self[name]
         if chosen:
             return list(chosen.values())
         if not self._engines:
-            raise AmbiguousEngine(_NONE_INSTALLED)
+            raise self._none()
         if len(self._engines) > 1:
             message = (
                 f"several engines are installed: choose with --engine {' or '.join(self._engines)}, or --engine all"
@@ -149,7 +168,13 @@ class Catalog(Mapping[str, "FoundEngine | BrokenEngine"]):
             raise AmbiguousEngine(message)
         return list(self._engines.values())
 
+    def _none(self) -> AmbiguousEngine:
+        if self._excluded:
+            return AmbiguousEngine(f"every installed engine ({', '.join(self._excluded)}) is excluded by {_EXCLUDING}")
+        return AmbiguousEngine(_NONE_INSTALLED)
 
+
+_EXCLUDING: Final = "PSENGINE_ENGINES or PSENGINE_DISABLED_ENGINES, or by the same settings in psengine.toml"
 _NONE_INSTALLED: Final = "no engine is installed; install one, for example: pip install psengine-eicar"
 
 
@@ -195,7 +220,8 @@ def find_engines(path: list[str] | None = None) -> Catalog:
 def find_registrations(group: str, path: list[str] | None = None) -> list[Registration]:
     """The entry points of a group, each with its distribution, in order of path, then name.
 
-    A distribution that is found twice counts once, as the import system would have it.
+    A distribution that is found twice counts once, as the import system would have it. One whose metadata cannot be
+    read is logged and left out, so that it does not take the others with it.
 
     Args:
         group: The entry-point group.
@@ -205,18 +231,26 @@ def find_registrations(group: str, path: list[str] | None = None) -> list[Regist
     seen = set()
     distributions = metadata.distributions() if path is None else metadata.distributions(path=path)
     for distribution in distributions:
-        text = distribution.read_text("entry_points.txt")
-        if not text or group not in text:
-            continue
-        name, version = _name_and_version(distribution)
-        key = re.sub(r"[-_.]+", "-", name).lower()
-        if key in seen:
-            continue
-        seen.add(key)
-        registrations += [
-            Registration(entry.name, entry.value, group, name, version)
-            for entry in metadata.EntryPoints(distribution.entry_points).select(group=group)
-        ]
+        try:
+            text = distribution.read_text("entry_points.txt")
+            if not text or group not in text:
+                continue
+            name, version = _name_and_version(distribution)
+            key = re.sub(r"[-_.]+", "-", name).lower()
+            if key in seen:
+                continue
+            seen.add(key)
+            registrations += [
+                Registration(entry.name, entry.value, group, name, version)
+                for entry in metadata.EntryPoints(distribution.entry_points).select(group=group)
+            ]
+        except Exception as error:  # noqa: BLE001 - a damaged distribution, in any of the ways there are
+            import logging  # not needed to list engines
+
+            where = getattr(distribution, "_path", "a distribution")
+            logging.getLogger(__name__).error(
+                "%s: its metadata cannot be read (%s); reinstall it", where, reason_of(error)
+            )
     return registrations
 
 

@@ -8,11 +8,23 @@ from typing import Any, Final
 
 import pluggy
 
+from psengine_host.engines.blame import reason as reason_of
 from psengine_host.engines.found import WRAPPERS_GROUP, BrokenEngine, FoundEngine, Registration, find_registrations
-from psengine_host.errors import EngineBroken, PsengineError, UsageError, nearest, one_line
+from psengine_host.errors import EngineBroken, PsengineError, UsageError, nearest
 from psengine_host.hookspecs import HOOKS, PROJECT, WRAPPER_HOOKS, EngineHooks
 
-__all__ = ["ContractBroken", "Engine", "HookTrace", "Wrapper", "load_engine", "load_wrappers", "plugin_manager"]
+__all__ = [
+    "ContractBroken",
+    "Engine",
+    "HookTrace",
+    "Wrapper",
+    "as_wrapper",
+    "check_contract",
+    "load_engine",
+    "load_wrappers",
+    "plugin_manager",
+    "require_engine",
+]
 
 HookTrace = Callable[[str, str, dict[str, Any], object, float], None]
 """Called after each hook: who implements it, the hook, its arguments, its result or exception, the seconds taken."""
@@ -32,6 +44,11 @@ class Wrapper:
     def __init__(self, registration: Registration, plugin: object) -> None:
         self.registration = registration
         self.plugin = plugin
+
+    @property
+    def title(self) -> str:
+        """How messages name it."""
+        return f"wrapper {self.registration.name} ({self.registration.origin})"
 
 
 class Engine:
@@ -93,8 +110,8 @@ def load_engine(
         if not check_contract(plugin, HOOKS, wrapper=False) >= {"analyze"}:
             raise ContractBroken(_no_analyze(plugin))
         manager = plugin_manager(plugin, found.name)
-        for wrapper in wrappers:
-            manager.register(wrapper.plugin, name=f"wrapper {wrapper.registration.name}")
+        for wrapper in reversed(wrappers):  # pluggy calls the last registered first, so that it is the outermost
+            manager.register(wrapper.plugin, name=wrapper.title)
         if trace is not None:
             _trace(manager, found.name, trace)
     except KeyboardInterrupt:
@@ -121,21 +138,38 @@ def load_wrappers(path: list[str] | None = None) -> list[Wrapper]:
     A wrapper may be policy, so one that cannot be loaded is an error, not a warning.
 
     Raises:
-        UsageError: One cannot be loaded or breaks the contract; names its distribution.
+        UsageError: One cannot be loaded or breaks the contract, or two are one object; names the distribution.
     """
-    wrappers = []
+    wrappers: list[Wrapper] = []
     for registration in sorted(find_registrations(WRAPPERS_GROUP, path), key=lambda entry: entry.name):
         try:
-            plugin = registration.load()
-            if not check_contract(plugin, WRAPPER_HOOKS, wrapper=True):
-                raise ContractBroken("has no hook: a wrapper has @hookimpl(wrapper=True) analyze")
+            wrapper = as_wrapper(registration, registration.load())
+            for other in wrappers:
+                if other.plugin is wrapper.plugin:
+                    raise ContractBroken(f"is the same object as {other.title}")
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             message = f"wrapper {registration.name} ({registration.origin}): {_reason(error)}; repair or uninstall it"
             raise UsageError(message) from error
-        wrappers.append(Wrapper(registration, plugin))
+        wrappers.append(wrapper)
     return wrappers
+
+
+def as_wrapper(registration: Registration, plugin: object) -> Wrapper:
+    """An object as a wrapper of ``analyze``.
+
+    Args:
+        registration: What names it.
+        plugin: A module or an object.
+
+    Raises:
+        ContractBroken: It is no wrapper.
+    """
+    if not check_contract(plugin, WRAPPER_HOOKS, wrapper=True):
+        raise ContractBroken("has no hook: a wrapper has @hookimpl(wrapper=True) analyze")
+    plugin_manager(plugin, registration.name)  # pluggy refuses what does not yield; else every engine had that blame
+    return Wrapper(registration, plugin)
 
 
 def check_contract(plugin: object, allowed: Iterable[str], *, wrapper: bool) -> set[str]:
@@ -221,8 +255,8 @@ def _no_analyze(plugin: object) -> str:
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, SystemExit):
-        return f"calls sys.exit({error.code!r}) when it is imported"
-    return one_line(error)
+        return f"{reason_of(error)} when it was imported"
+    return reason_of(error)
 
 
 def _trace(manager: pluggy.PluginManager, engine: str, trace: HookTrace) -> None:

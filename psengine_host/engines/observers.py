@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from psengine_host.engines.blame import reason
 from psengine_host.engines.found import OBSERVERS_GROUP, Registration, find_registrations
 from psengine_host.engines.loaded import ContractBroken, check_contract, plugin_manager
-from psengine_host.errors import UsageError, one_line
+from psengine_host.errors import UsageError
 from psengine_host.hookspecs import OBSERVER_HOOKS, Context
 from psengine_host.outcome import Outcome
 
@@ -42,7 +43,7 @@ def load_observer(spec: str) -> object:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise UsageError(f"observer {spec}: {one_line(error)}; give it as module:attribute") from error
+        raise UsageError(f"observer {spec}: {reason(error)}; give it as module:attribute") from error
     return found
 
 
@@ -99,8 +100,8 @@ class _Observer:
             if not check_contract(plugin, OBSERVER_HOOKS, wrapper=False):
                 raise ContractBroken("has no hook: an observer has @hookimpl on_success, on_error or both")
             self._hooks = plugin_manager(plugin, name).hook
-        except ContractBroken as error:
-            raise UsageError(f"observer {name}: {error}") from error
+        except Exception as error:  # ContractBroken, or what an object raises when its attributes are looked at
+            raise UsageError(f"observer {name}: {reason(error)}") from error
         self._context = context
         self._timeout = timeout
         self._queue: collections.deque[Outcome] = collections.deque()
@@ -113,12 +114,9 @@ class _Observer:
         self._dropped = 0
 
     def put(self, outcome: Outcome) -> None:
-        if self._given_up:
-            self._dropped += 1
-            return
-        if len(self._queue) >= QUEUE_LENGTH:
-            if self._stuck():
-                self._give_up()
+        if not self._given_up and self._stuck():
+            self._give_up()
+        if self._given_up or len(self._queue) >= QUEUE_LENGTH:
             self._dropped += 1
             return
         self._queue.append(outcome)
@@ -151,8 +149,11 @@ class _Observer:
 
     def _run(self) -> None:
         while True:
-            while self._queue and not self._given_up:
-                outcome = self._queue.popleft()
+            while not self._given_up:
+                try:
+                    outcome = self._queue.popleft()
+                except IndexError:  # empty, or emptied just now by whoever gave this observer up
+                    break
                 self._busy_since = time.monotonic()
                 self._call(outcome)
                 self._busy_since = 0.0
@@ -181,7 +182,7 @@ class _Observer:
                 )
         except BaseException as error:  # noqa: BLE001 - an observer may raise anything and changes nothing
             hook = "on_success" if failure is None else "on_error"
-            logger.error("observer %s: %s failed: %s", self.name, hook, one_line(error))
+            logger.error("observer %s: %s failed: %s", self.name, hook, reason(error))
 
 
 def _load(registration: Registration, name: str) -> object:
@@ -190,7 +191,7 @@ def _load(registration: Registration, name: str) -> object:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise UsageError(f"observer {name}: {one_line(error)}; repair or uninstall it") from error
+        raise UsageError(f"observer {name}: {reason(error)}; repair or uninstall it") from error
 
 
 def _name_of(plugin: object) -> str:

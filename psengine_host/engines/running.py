@@ -10,7 +10,7 @@ import inspect
 import logging
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Generic, Self, TypeVar
@@ -20,9 +20,10 @@ import msgspec
 from psengine_host.analysis import EngineInfo
 from psengine_host.artifacts import Artifact
 from psengine_host.bounty import Bounty
+from psengine_host.engines.blame import reason
 from psengine_host.engines.loaded import Engine
 from psengine_host.environment import EngineEnvironment
-from psengine_host.errors import EngineFault, one_line
+from psengine_host.errors import EngineFault
 from psengine_host.hookspecs import Context
 from psengine_host.outcome import Outcome
 from psengine_host.settings import Settings
@@ -37,13 +38,14 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-def context_for(engine: str, settings: Settings, spool: Spool) -> Context:
+def context_for(engine: str, settings: Settings, spool: Spool, environ: Mapping[str, str] | None = None) -> Context:
     """The context of an engine before its ``setup``.
 
     Args:
         engine: The engine's name.
         settings: Whose table ``[engines.NAME]`` becomes ``context.config``.
         spool: Where ``context.scratch`` is made.
+        environ: Where the engine's variables are looked up; the process's by default.
     """
     made: list[Path] = []
 
@@ -55,7 +57,7 @@ def context_for(engine: str, settings: Settings, spool: Spool) -> Context:
     return Context(
         engine,
         config=frozen(settings.engines.get(engine, {})),
-        environment=EngineEnvironment(engine),
+        environment=EngineEnvironment(engine, environ),
         shared=MappingProxyType({}),
         logger=logging.getLogger(f"psengine.engines.{engine}"),
         scratch=scratch,
@@ -107,9 +109,13 @@ class Home:
             raise
         return self.context
 
-    def stop(self) -> None:
-        """Run the teardown, if there is one; a failure in it is logged."""
-        self._setup.leave()
+    def stop(self, *, strict: bool = False) -> None:
+        """Run the teardown, if there is one.
+
+        Args:
+            strict: Whether a failure in it is raised, as an ``EngineFault``; else it is logged.
+        """
+        self._setup.leave(strict=strict)
 
     def update(self) -> None:
         """Run ``update``, then ``setup`` as a new generation.
@@ -140,11 +146,13 @@ class Home:
             return MappingProxyType({})
         if not isinstance(returned, Mapping):
             raise EngineFault(self.engine.name, "setup", f"must return a mapping or None, not {_kind(returned)}")
+        with _blaming(self.engine.name, "setup"):
+            mapping = dict(returned)
         try:
-            packed = msgspec.msgpack.encode(dict(returned))
+            packed = msgspec.msgpack.encode(mapping)
             plain = msgspec.msgpack.decode(packed, type=dict[str, Any])
         except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-            message = f"must return plain data (text, bytes, numbers, lists, mappings): {one_line(error)}"
+            message = f"must return plain data (text, bytes, numbers, lists, mappings): {reason(error)}"
             raise EngineFault(self.engine.name, "setup", message) from error
         if len(packed) > MAX_SHARED:
             message = f"returned {len(packed)} bytes of shared data, more than {MAX_SHARED}; keep it in a file"
@@ -220,9 +228,13 @@ class Session:
                 raise EngineFault(self.engine.name, "commands", f"must return functions, not {_kind(function)}")
         return offered
 
-    def close(self) -> None:
-        """End the session; a failure in that is logged."""
-        self._open.leave()
+    def close(self, *, strict: bool = False) -> None:
+        """End the session.
+
+        Args:
+            strict: Whether a failure in that is raised, as an ``EngineFault``; else it is logged.
+        """
+        self._open.leave(strict=strict)
 
     def __enter__(self) -> Self:
         return self.open()
@@ -255,16 +267,19 @@ class _Yielding(Generic[T]):
             result: T = value
             return result
 
-    def leave(self) -> None:
+    def leave(self, *, strict: bool) -> None:
         generator, self._generator = self._generator, None
         if generator is None:
             return
-        with _logging(self._engine, self._hook):
+        with nullcontext() if strict else _logging(self._engine, self._hook), _blaming(self._engine, self._hook):
             try:
                 next(generator)
             except StopIteration:
                 return
-            raise EngineFault(self._engine, self._hook, "yielded twice")
+            try:
+                generator.close()  # else the rest of it runs whenever the garbage collector comes by
+            finally:
+                raise EngineFault(self._engine, self._hook, "yielded twice")
 
 
 @contextmanager
@@ -273,10 +288,8 @@ def _blaming(engine: str, hook: str) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, EngineFault):
         raise
-    except SystemExit as error:
-        raise EngineFault(engine, hook, f"called sys.exit({error.code!r})") from error
     except BaseException as error:
-        raise EngineFault(engine, hook, one_line(error)) from error
+        raise EngineFault(engine, hook, reason(error)) from error
 
 
 @contextmanager
@@ -286,7 +299,9 @@ def _logging(engine: str, hook: str) -> Iterator[None]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        logger.error("engine %s: %s failed: %s", engine, hook, one_line(error), exc_info=_wants_traceback(error))
+        # An EngineFault names the engine and the hook itself.
+        text = error.message if isinstance(error, EngineFault) else reason(error)
+        logger.error("engine %s: %s failed: %s", engine, hook, text, exc_info=_wants_traceback(error))
 
 
 def _wants_traceback(error: BaseException) -> BaseException | None:
