@@ -42,6 +42,7 @@ class Artifact:
         "__weakref__",
         "_content",
         "_mimetype",
+        "_own_spool",
         "_owned",
         "_path",
         "_seen_on_disk",
@@ -62,6 +63,7 @@ class Artifact:
         self._content = content
         self._spool = spool
         self._owned = False
+        self._own_spool = False
         self._mimetype: str | None = URL_MIMETYPE if url is not None else None
         self._sha256: str | None = None
         self._size: int | None = None if content is None else len(content)
@@ -80,14 +82,14 @@ class Artifact:
             ArtifactError: There is no such file.
             ArtifactUnavailable: It is a folder, device, socket or FIFO.
         """
-        text = os.fspath(path)
+        text = os.fsdecode(path)
         artifact = cls(name=name or text, path=text, content=None, url=None, spool=None)
         try:
             artifact._check_kind(os.stat(text))
         except OSError as error:
             raise artifact._unreadable(error) from error
         except ValueError as error:  # a NUL in the name
-            raise ArtifactError(f"{artifact.name!r}: no file can be called that ({error})") from error
+            raise ArtifactError(f"{artifact._shown_name}: no file can be called that ({error})") from error
         return artifact
 
     @classmethod
@@ -121,8 +123,16 @@ class Artifact:
 
     @classmethod
     def from_url(cls, url: str, *, spool: Spool | None = None) -> Self:
-        """An artifact that is a URL itself; its bytes are the URL's text in UTF-8."""
-        return cls(name=url, path=None, content=url.encode(errors="surrogateescape"), url=url, spool=spool)
+        """An artifact that is a URL itself; its bytes are the URL's text in UTF-8.
+
+        Raises:
+            ArtifactError: It is no text that UTF-8 can hold.
+        """
+        try:
+            content = url.encode()
+        except UnicodeEncodeError:
+            raise ArtifactError(f"{url!a}: is no URL: UTF-8 cannot hold it") from None
+        return cls(name=url, path=None, content=content, url=url, spool=spool)
 
     # --- what it is -------------------------------------------------------------------------------------------------
 
@@ -152,6 +162,7 @@ class Artifact:
         if self._path is None:
             if self._spool is None:
                 self._spool = Spool()
+                self._own_spool = True
             self._path = os.fspath(self._spool.write(self._content or b""))
             self._owned = True
         else:
@@ -214,13 +225,14 @@ class Artifact:
             self._load()
         if self._content is not None:
             return self._content
-        self._seen_on_disk = True
-        try:
-            with open(self._path or "", "rb", buffering=0) as file:
-                content = file.readall()
-        except OSError as error:
-            raise self._unreadable(error) from error
-        if len(content) != self._size:
+        size = self.size
+        # One byte more than expected: a file that grows without end is found out before it fills the memory.
+        with self._stream() as file:
+            try:
+                content = file.read(size + 1)
+            except OSError as error:
+                raise self._unreadable(error) from error
+        if len(content) != size:
             raise self._changed()
         return content
 
@@ -234,11 +246,7 @@ class Artifact:
             self._load()
         if self._content is not None:
             return io.BytesIO(self._content)
-        self._seen_on_disk = True
-        try:
-            return open(self._path or "", "rb")
-        except OSError as error:
-            raise self._unreadable(error) from error
+        return self._stream()
 
     # --- for the host -----------------------------------------------------------------------------------------------
 
@@ -262,6 +270,8 @@ class Artifact:
         if self._owned and self._spool is not None and self._path is not None:
             self._spool.discard(Path(self._path))
             self._owned = False
+        if self._own_spool and self._spool is not None:
+            self._spool.close()
         self._content = None if self._path is not None else self._content
 
     def __enter__(self) -> Self:
@@ -275,17 +285,33 @@ class Artifact:
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
+    def _descriptor(self) -> int:
+        """The file, open for reading, if it is still a file."""
+        # O_NONBLOCK: a FIFO that took the file's place must not block the host for ever.
+        descriptor = os.open(self._path or "", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            self._check_kind(os.fstat(descriptor))
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _stream(self) -> BinaryIO:
+        self._seen_on_disk = True
+        try:
+            return open(self._path or "", "rb", opener=lambda *_: self._descriptor())
+        except OSError as error:
+            raise self._unreadable(error) from error
+
     def _load(self) -> None:
         """Hash the artifact; keep its bytes if it is small."""
         if self._content is not None:
             self._sha256 = hashlib.sha256(self._content).hexdigest()
             return
         try:
-            # O_NONBLOCK: a FIFO that took the file's place must not block the host for ever.
-            descriptor = os.open(self._path or "", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = self._descriptor()
             try:
                 before = os.fstat(descriptor)
-                self._check_kind(before)
                 if before.st_size <= KEPT_IN_MEMORY:
                     # One byte more than expected tells a file that grew from one that did not.
                     content = os.read(descriptor, before.st_size + 1)
@@ -321,21 +347,27 @@ class Artifact:
             parts.append(chunk)
             total += len(chunk)
             if total > KEPT_IN_MEMORY:
-                raise self._changed()
+                reason = "grows, or does not say its size (as in /proc), and is larger than 1 MiB; scan a copy of it"
+                raise ArtifactError(f"{self._shown_name}: {reason}")
         return b"".join(parts)
 
     def _check_kind(self, status: os.stat_result) -> None:
         if stat.S_ISREG(status.st_mode):
             return
         kind = next((kind for test, kind in _KINDS if test(status.st_mode)), "no regular file")
-        raise ArtifactUnavailable(f"{self.name}: is {kind}, not a file")
+        raise ArtifactUnavailable(f"{self._shown_name}: is {kind}, not a file")
 
     def _unreadable(self, error: OSError) -> ArtifactError:
         reason = (error.strerror or str(error)).lower()
-        return ArtifactError(f"{self.name}: {reason}")
+        return ArtifactError(f"{self._shown_name}: {reason}")
+
+    @property
+    def _shown_name(self) -> str:
+        """The name on one line: a file may be called anything, line ends and undecodable bytes included."""
+        return self.name if self.name.isprintable() else ascii(self.name)
 
     def _changed(self) -> ArtifactError:
-        return ArtifactError(f"{self.name}: changed while it was read; scan it again")
+        return ArtifactError(f"{self._shown_name}: changed while it was read; scan it again")
 
 
 def _state(status: os.stat_result) -> tuple[int, int, int, int]:

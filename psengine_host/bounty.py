@@ -576,7 +576,7 @@ def _check_artifact_uri(uri: object, *, file_allowed: bool) -> None:
         if _CONTROLS.search(uri):
             raise InvalidBounty("artifact_uri", uri, "must hold no control characters")
     elif scheme in ("http", "https"):
-        _check_http("artifact_uri", uri)
+        check_http("artifact_uri", uri)
     elif scheme == "file":
         if not file_allowed:
             raise InvalidBounty("artifact_uri", uri, "file: is only taken from the local command line")
@@ -593,10 +593,19 @@ def _check_response_url(url: object) -> None:
         raise InvalidBounty("response_url", url, "must be a string or null")
     if _scheme_of(url) not in ("http", "https"):
         raise InvalidBounty("response_url", url, "must be an http or https URL")
-    _check_http("response_url", url)
+    check_http("response_url", url)
 
 
-def _check_http(field: str, uri: str) -> None:
+def check_http(field: str, uri: str) -> None:
+    """Refuse what is no URL with a host, or cannot be one.
+
+    Args:
+        field: Where it stands, for the message.
+        uri: A text that begins with ``http:`` or ``https:``.
+
+    Raises:
+        InvalidBounty: It is too long, holds spaces or control characters, or names no host.
+    """
     if len(uri) > MAX_URL_LENGTH:
         raise InvalidBounty(field, uri, f"must be at most {MAX_URL_LENGTH} characters")
     if _UNPRINTABLE.search(uri):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -113,14 +114,18 @@ class EngineEnvironment:
         if given:
             return Path(given).absolute()
         base, leaf = _DEFAULTS[name]
-        return _base(base) / "engines" / self.engine / leaf
+        try:
+            home = _base(base)
+        except OSError as error:  # a folder for temporary files that somebody else controls
+            raise PsengineError(f"{error}; or set {self.variable(name)} to a folder of the engine") from error
+        return home / "engines" / self.engine / leaf
 
     def _directory(self, name: str) -> Path:
         directory = self.locate(name)
         if self._environ.get(self.variable(name)):
             return directory
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_private(directory)
         except OSError as error:
             message = f"cannot make {directory}: {error.strerror}; set {self.variable(name)} to a folder of the engine"
             raise PsengineError(message) from error
@@ -135,6 +140,18 @@ class EngineEnvironment:
 
     def __repr__(self) -> str:
         return f"EngineEnvironment({self.engine!r})"
+
+
+def _make_private(directory: Path) -> None:
+    """Make a folder and all that is missing above it, each with mode 0700; ``parents=True`` would open those to all."""
+    missing = []
+    while not directory.exists():
+        missing.append(directory)
+        directory = directory.parent
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    if not directory.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(directory))
 
 
 _DEFAULTS: Final[Mapping[str, tuple[str, str]]] = {

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from psengine_host.artifacts import Artifact
-from psengine_host.bounty import Bounty
-from psengine_host.errors import ArtifactError, ArtifactUnavailable
+from psengine_host.bounty import Bounty, check_http
+from psengine_host.errors import ArtifactError, ArtifactUnavailable, InvalidBounty, shown
 from psengine_host.settings import Settings
 from psengine_host.spool import Spool
 
@@ -17,6 +18,8 @@ __all__ = ["Obtainer"]
 
 _MAX_URL: Final = 1 << 16
 """Bytes of a ``text/uri-list`` at most."""
+_LONGEST: Final = 3_600.0
+"""Seconds of a fetch at most, where a bounty gives more."""
 
 
 class Obtainer:
@@ -41,10 +44,12 @@ class Obtainer:
         Raises:
             ArtifactError: It cannot be had, or is not what the bounty's hash says.
         """
-        artifact = self._url(bounty) if bounty.is_url else self._file(bounty, deadline)
+        if bounty.is_url:
+            return self._url(bounty)
+        artifact = self._file(bounty, deadline)
         try:
             if bounty.sha256 is not None and artifact.sha256 != bounty.sha256:
-                raise ArtifactError(f"the artifact's SHA-256 is {artifact.sha256}, the bounty says {bounty.sha256}")
+                raise _mismatch(artifact.sha256, bounty.sha256)
         except BaseException:
             artifact.close()
             raise
@@ -66,15 +71,16 @@ class Obtainer:
     def _url(self, bounty: Bounty) -> Artifact:
         """The URL itself; a ``data:`` URI carries it as a ``text/uri-list``, whose remarks begin with ``#``."""
         uri = bounty.artifact_uri
+        carrier: bytes | None = None
         if uri[:5].lower() == "data:":
-            try:
-                lines = self._decoded(uri, _MAX_URL).decode().splitlines()
-            except UnicodeDecodeError:
-                raise ArtifactError("the data: URI of a URL artifact does not hold text in UTF-8") from None
-            uri = next((line.strip() for line in lines if line.strip() and not line.startswith("#")), "")
-            if not uri:
-                raise ArtifactError("the data: URI of a URL artifact holds no URL")
-        return Artifact.from_url(uri, spool=self._spool)
+            carrier = self._decoded(uri, _MAX_URL)
+            uri = _carried_url(carrier)
+        artifact = Artifact.from_url(uri, spool=self._spool)
+        # Of a URL that is carried, a sender may have hashed all that carries it, down to the line's end.
+        hashes = {artifact.sha256} if carrier is None else {artifact.sha256, hashlib.sha256(carrier).hexdigest()}
+        if bounty.sha256 is not None and bounty.sha256 not in hashes:
+            raise _mismatch(artifact.sha256, bounty.sha256)
+        return artifact
 
     def _decoded(self, uri: str, limit: int) -> bytes:
         from psengine_host.network.data_uris import decode_data_uri
@@ -121,5 +127,26 @@ class Obtainer:
         return Artifact.from_spooled(path, self._spool, name=masked(bounty.artifact_uri))
 
 
-_LONGEST: Final = 3_600.0
-"""Seconds of a fetch at most, where a bounty gives more."""
+def _carried_url(carrier: bytes) -> str:
+    """The first URL of a ``text/uri-list`` (RFC 2483, section 5); refused unless it is ``http`` or ``https``.
+
+    An engine is handed this URL to open it, so nobody on the network may put another scheme here either.
+    """
+    try:
+        lines = carrier.decode().splitlines()
+    except UnicodeDecodeError:
+        raise ArtifactError("the data: URI of a URL artifact does not hold text in UTF-8") from None
+    url = next((line.strip() for line in lines if line.strip() and not line.startswith("#")), "")
+    if not url:
+        raise ArtifactError("the data: URI of a URL artifact holds no URL")
+    if url.partition(":")[0].lower() not in ("http", "https"):
+        raise ArtifactUnavailable(f"the data: URI of a URL artifact must hold an http or https URL, got {shown(url)}")
+    try:
+        check_http("the data: URI of a URL artifact", url)
+    except InvalidBounty as error:
+        raise ArtifactError(str(error)) from None
+    return url
+
+
+def _mismatch(found: str, announced: str) -> ArtifactError:
+    return ArtifactError(f"the artifact's SHA-256 is {found}, the bounty says {announced}")

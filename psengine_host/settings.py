@@ -10,12 +10,14 @@ from typing import Any, Final, Self
 import msgspec
 
 from psengine_host.bids import BidPolicy
-from psengine_host.errors import SettingsError, nearest
+from psengine_host.errors import InvalidValue, SettingsError, nearest, shown
 
 __all__ = ["BidSettings", "HostSettings", "NetworkSettings", "Settings", "config_path"]
 
 DEFAULT_TIMEOUT: Final = 60.0
 """Seconds an engine has for one artifact."""
+_LONGEST_TIMEOUT: Final = 86_400
+_LONGEST_OBSERVER_TIMEOUT: Final = 3_600
 
 
 class HostSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,6 +30,10 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     timeout: float = DEFAULT_TIMEOUT
     observer_timeout: float = 5.0
+
+    def __post_init__(self) -> None:
+        _check_seconds("host.timeout", self.timeout, _LONGEST_TIMEOUT)
+        _check_seconds("host.observer_timeout", self.observer_timeout, _LONGEST_OBSERVER_TIMEOUT)
 
 
 class BidSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,6 +56,18 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     allow: tuple[str, ...] = ()
     max_artifact_size: int = 256 << 20
+
+    def __post_init__(self) -> None:
+        if type(self.max_artifact_size) is not int or self.max_artifact_size < 0:
+            reason = f"must be a number of bytes, 0 or more, got {shown(self.max_artifact_size)}"
+            raise SettingsError(f"network.max_artifact_size: {reason}")
+        if self.allow:
+            from psengine_host.network.guard import NetworkGuard
+
+            try:
+                NetworkGuard(self.allow)
+            except InvalidValue as error:
+                raise SettingsError(str(error)) from None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -100,13 +118,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         try:
             settings = msgspec.convert(table, cls)
         except msgspec.ValidationError as error:
-            raise SettingsError(f"{path}: {_explain(str(error))}") from error
-        if not 0 < settings.host.timeout <= 86_400:
-            raise SettingsError(f"{path}: host.timeout: must be more than 0 and at most 86400 seconds")
-        if not 0 < settings.host.observer_timeout <= 3_600:
-            raise SettingsError(f"{path}: host.observer_timeout: must be more than 0 and at most 3600 seconds")
-        if settings.network.max_artifact_size < 0:
-            raise SettingsError(f"{path}: network.max_artifact_size: must not be negative")
+            raise SettingsError(f"{path}: {_explain(str(error), table)}") from error
+        except SettingsError as error:
+            raise SettingsError(f"{path}: {error}") from None
         return settings
 
     def uses(self, engine: str) -> bool:
@@ -128,8 +142,9 @@ def _load(path: Path, *, required: bool) -> dict[str, Any]:
         if required:
             raise SettingsError(f"{path}: no such file; name another with --config or PSENGINE_CONFIG") from None
         return {}
-    except OSError as error:
-        raise SettingsError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise SettingsError(f"{path}: {(getattr(error, 'strerror', None) or str(error)).lower()}") from error
+
     import tomllib
 
     try:
@@ -148,7 +163,12 @@ _KNOWN: Final = {
 }
 
 
-def _explain(message: str) -> str:
+def _check_seconds(name: str, value: object, most: int) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= most:  # false for NaN as well
+        raise SettingsError(f"{name}: must be more than 0 and at most {most} seconds, got {shown(value)}")
+
+
+def _explain(message: str, table: Mapping[str, Any]) -> str:
     """The message of msgspec with the key in the file's spelling and the nearest known name."""
     problem, _, where = message.partition(" - at `$")
     key = where.rstrip("`").lstrip(".")
@@ -156,4 +176,7 @@ def _explain(message: str) -> str:
         unknown = problem.rsplit("`", 2)[-2]
         full = f"{key}.{unknown}" if key else unknown
         return f"{full}: no such setting{nearest(unknown, _KNOWN.get(key, ()))}"
+    if key == "engines[...]":  # msgspec does not name the key of a mapping
+        wrong = [name for name, value in table["engines"].items() if not isinstance(value, dict)]
+        key = f"engines.{wrong[0]}"
     return f"{key}: {problem[:1].lower()}{problem[1:]}" if key else problem
