@@ -46,7 +46,10 @@ class Answer:
         self._response = response
         self._attempt = attempt
         self._read_timeout = read_timeout
-        self._protocol = None if response.connection is None else response.connection.protocol
+        self._protocol = None
+        if response.connection is not None:  # the body is still to come
+            self._protocol = response.connection.protocol
+            _acknowledge_now(response.connection.transport)
         self.status = response.status
         """The HTTP status."""
 
@@ -198,6 +201,18 @@ class HttpClient:
         finally:
             # Back to the pool if the body was read to its end; otherwise this closes the connection.
             response.release()
+
+
+def _acknowledge_now(transport: asyncio.Transport | None) -> None:
+    """Acknowledge the head at once.
+
+    A server that writes head and body apart waits with the body for that (Nagle), and on a connection in use the
+    kernel waits 40 ms with it, hoping for something to send along: 23 small artifacts a second instead of 2,800.
+    """
+    connected = None if transport is None else transport.get_extra_info("socket")
+    if connected is not None and hasattr(socket, "TCP_QUICKACK"):
+        with contextlib.suppress(OSError):  # the other end may have gone; reading will tell
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 def _tls_context(ca_file: str | None) -> ssl.SSLContext | bool:

@@ -705,6 +705,23 @@ def test_a_client_keeps_its_connections(serve, guard, soon):
     assert (len(server.requests), server.connections) == (10, 1)
 
 
+def test_a_server_that_writes_head_and_body_apart_is_not_kept_waiting(serve, guard, soon):
+    def script(c):
+        c.send(OK + b"Content-Length: 11\r\n\r\n")
+        c.send(BODY)
+
+    server = serve(script)
+
+    async def many() -> float:
+        async with HttpClient(guard) as client:
+            started = time.monotonic()
+            for _ in range(60):
+                await fetch_over(client, server.url, io.BytesIO(), limits=QUICK, deadline=soon)
+            return time.monotonic() - started
+
+    assert asyncio.run(many()) < 60 * 0.04 / 2  # a delayed acknowledgement costs 40 ms each
+
+
 def test_a_client_outside_its_block_says_so(guard, soon):
     with pytest.raises(RuntimeError, match="outside of its 'async with' block"):
         asyncio.run(fetch_over(HttpClient(guard), "http://127.0.0.1/", io.BytesIO(), limits=QUICK, deadline=soon))
