@@ -62,6 +62,6 @@ def update(context: Context) -> None:
 @hookimpl
 def commands(context: Context, session: Session) -> Sequence[Callable[..., Any]]:
     """``scan_file`` and ``rules``."""
-    from psengine_yara.commands import commands_of
+    from psengine_yara.listing import commands_of
 
     return commands_of(context, session)

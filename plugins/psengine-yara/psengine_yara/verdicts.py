@@ -74,7 +74,7 @@ def judge(rule: yara_x.Rule) -> tuple[Judgement, tuple[str, ...]]:
     """
     values: dict[str, Any] = {}
     for key, value in rule.metadata:
-        values.setdefault(key, value)
+        values.setdefault(key, _decoded(value))
     problems: list[str] = []
     verdict = _verdict(values.get("verdict"), problems)
     judgement = Judgement(
@@ -120,6 +120,16 @@ def _comments(ranked: Sequence[Judgement]) -> list[str]:
     if len(ranked) > _MAX_RULES:
         comments.append(f"and {len(ranked) - _MAX_RULES} more rules")
     return comments
+
+
+def _decoded(value: object) -> object:
+    r"""A text that was written with ``\x`` escapes comes as bytes."""
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value
+    return value
 
 
 def _verdict(value: object, problems: list[str]) -> RuleVerdict:

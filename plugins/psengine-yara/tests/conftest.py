@@ -1,5 +1,6 @@
 """Rules of the pack with their samples, and an engine in a directory of its own."""
 
+import contextlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -84,27 +85,15 @@ def places(tmp_path, monkeypatch):
 
 @pytest.fixture
 def running(places):
-    """Runs the engine's ``setup``, ``open_session`` and ``info`` as the host does; gives the home and the session."""
-    from psengine_host.engines.found import ENGINES_GROUP, FoundEngine
-    from psengine_host.engines.loaded import load_engine, require_engine
-    from psengine_host.engines.running import Home, Session, context_for
-    from psengine_host.settings import Settings
-    from psengine_host.spool import Spool
+    """Runs the engine's ``setup``, ``open_session`` and ``info`` as the host does."""
+    import psengine_yara
 
-    spool = Spool()
-    begun = []
+    from psengine_host.testing import session
 
-    def run(**config):
-        config.setdefault("packages", False)
-        engine = require_engine(load_engine(FoundEngine("yara", "psengine_yara", ENGINES_GROUP, "psengine-yara", "0")))
-        home = Home(engine, context_for("yara", Settings(engines={"yara": config}), spool))
-        begun.append(home)
-        context = home.start()
-        session = Session(engine, context).open()
-        begun.append(session)
-        return home, session
+    with contextlib.ExitStack() as stack:
 
-    yield run
-    for each in reversed(begun):
-        each.close() if isinstance(each, Session) else each.stop()
-    spool.close()
+        def run(**config):
+            config.setdefault("packages", False)
+            return stack.enter_context(session(psengine_yara, config=config))
+
+        yield run

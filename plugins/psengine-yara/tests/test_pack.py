@@ -13,7 +13,6 @@ import pytest
 import yara_x
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-
 from psengine_yara.sources import SUFFIXES
 from psengine_yara.verdicts import RuleVerdict, conclude, judge
 
