@@ -186,7 +186,7 @@ def shown(value: object) -> str:
     except (Exception, SystemExit):  # noqa: BLE001 - its own __repr__ fails, or an integer beyond sys.get_int_max_str_digits()
         text = f"an integer of {value.bit_length()} bits" if type(value) is int else f"a {type(value).__name__}"
     if not text.isprintable():
-        text = text.encode("ascii", "backslashreplace").decode()
+        text = ascii(text)[1:-1]
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
 
 
