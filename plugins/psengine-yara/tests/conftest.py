@@ -19,24 +19,27 @@ def _load(name: str, path: Path, **search):
     return module
 
 
-def _pairs() -> dict[str, tuple[bytes, bytes]]:
+def _samples() -> tuple[dict[str, tuple[bytes, bytes]], list[tuple[str, int, bytes]]]:
     folder = Path(__file__).with_name("pack_samples")
     _load("yara_pack_samples", folder / "__init__.py", submodule_search_locations=[str(folder)])
-    pairs = {}
+    pairs, more = {}, []
     for name in SAMPLES:
-        found = importlib.import_module(f"yara_pack_samples.{name}").PAIRS
-        twice = pairs.keys() & found.keys()
+        module = importlib.import_module(f"yara_pack_samples.{name}")
+        twice = pairs.keys() & module.PAIRS.keys()
         assert not twice, f"two pairs for {twice}"
-        pairs.update(found)
-    return pairs
+        pairs.update(module.PAIRS)
+        more += [(rule, place, data) for rule, group in module.ALSO.items() for place, data in enumerate(group)]
+    return pairs, more
 
 
-PAIRS = _pairs()
+PAIRS, ALSO = _samples()
 
 
 def pytest_generate_tests(metafunc):
     if "pair_of" in metafunc.fixturenames:
         metafunc.parametrize("pair_of", sorted(PAIRS))
+    if "another" in metafunc.fixturenames:
+        metafunc.parametrize("another", [pytest.param((r, data), id=f"{r}-{place}") for r, place, data in ALSO])
 
 
 @pytest.fixture

@@ -30,6 +30,11 @@ def test_the_sample_is_matched(pair_of, pairs, pack):
     assert pair_of in {rule.identifier for rule in pack.matches(pairs[pair_of][0])}
 
 
+def test_other_forms_of_it_are_matched(another, pack):
+    rule, sample = another
+    assert rule in {match.identifier for match in pack.matches(sample)}
+
+
 def test_the_look_alike_is_not_matched_and_is_benign(pair_of, pairs, pack):
     matches = pack.matches(pairs[pair_of][1])
     assert pair_of not in {rule.identifier for rule in matches}
@@ -163,6 +168,20 @@ def test_no_file_of_pythons_library_is_a_hit(pack):
     scanned, found = hits(pack, regular_files(paths["stdlib"], paths["purelib"], sys.prefix + "/bin"))
     assert found == []
     assert scanned > 500
+
+
+def test_the_page_lists_every_rule_with_its_verdict_and_confidence(pack):
+    page = Path(__file__).resolve().parents[3] / "docs" / "reference" / "yara.md"
+    if not page.exists():
+        pytest.skip("the host's documentation is not here")
+    rules, _ = compiled(pack)
+    text = page.read_text()
+    for rule in rules:
+        if rule.identifier in public_rules(pack):
+            said, _ = judge(rule)
+            assert f"| `{said.rule}` | {said.verdict} | {said.confidence:g} | {said.description} |" in text
+    assert text.count("\n| `") - len(public_rules(pack)) == text.partition("## The pack")[0].count("\n| `")
+    assert f"{len(public_rules(pack))} rules" in text
 
 
 def test_informational_rules_are_the_exception(pack):

@@ -155,8 +155,8 @@ rule Spreadsheet_Text_DDE_Formula : office dde
         author = "psengine-yara"
         date = "2026-11-25"
     strings:
-        $cell = /(^|[,;\t\n]"?)[=+@-][A-Z0-9+*()-]{0,20}(cmd|powershell|mshta|rundll32|regsvr32|msexcel)(\.exe)?\|[ \t]?'[^'\r\n]{2,400}'![A-Z_]/i
-        $command = /\|[ \t]?'[ \t]*(\/[ck][ \t]|-[a-z]{1,20}[ \t]|https?:|\\\\\.\.\\)/i
+        $cell = /(^|[,;\t\n]"?)[=+@-][A-Z0-9+*()-]{0,20}(cmd|powershell|mshta|rundll32|regsvr32|msexcel)(\.exe)?\|[ \t]?'[^'\r\n]{2,400}'![A-Z_']/i
+        $command = /\|[ \t]?'[ \t]*(\/[ck][ \t]|-[a-z]{1,20}[ \t]|https?:|\\\.\.\\)/i
         $html = /<(html|body|p|div|code|pre)\b/i
         $fence = "\n```"
     condition:

