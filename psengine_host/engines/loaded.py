@@ -269,9 +269,11 @@ def _trace(manager: pluggy.PluginManager, engine: str, trace: HookTrace) -> None
         began.append(time.perf_counter())
 
     def after(
-        outcome: pluggy.Result[Any], hook: str, _implementations: object, arguments: Mapping[str, object]
+        outcome: pluggy.Result[Any], hook: str, implementations: Sequence[object], arguments: Mapping[str, object]
     ) -> None:
         seconds = time.perf_counter() - began.pop()
+        if not implementations:  # asked for, but the engine has none
+            return
         result = outcome.exception if outcome.exception is not None else outcome.get_result()
         trace(engine, hook, dict(arguments), result, seconds)
 
