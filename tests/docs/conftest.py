@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 from textwrap import dedent
@@ -133,10 +134,9 @@ def pytest_generate_tests(metafunc):
     if "console_page" in metafunc.fixturenames:
         chosen = [page for page in pages if page.path != TUTORIAL and commands_of(page)]
         metafunc.parametrize("console_page", chosen, ids=[page.name for page in chosen])
-    for language in ("python", "toml", "json"):
-        if f"{language}_block" in metafunc.fixturenames:
-            blocks = [block for page in pages for block in page.blocks if block.language == language]
-            metafunc.parametrize(f"{language}_block", blocks, ids=[block.where for block in blocks])
+    if "python_block" in metafunc.fixturenames:
+        blocks = [block for page in pages for block in page.blocks if block.language == "python"]
+        metafunc.parametrize("python_block", blocks, ids=[block.where for block in blocks])
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ class Terminal:
         }
     )
 
-    def __init__(self, folder):
+    def __init__(self, folder, runtime):
         self.site = folder / "site"
         self.bin = folder / "bin"
         self.home = folder / "home"
@@ -270,7 +270,7 @@ class Terminal:
             "LANG": "C.UTF-8",
             "PYTHONDONTWRITEBYTECODE": "1",
             "TMPDIR": str(folder),
-            "XDG_RUNTIME_DIR": str(self.home),
+            "XDG_RUNTIME_DIR": runtime,
         }
 
     def install(self, folder):
@@ -322,6 +322,11 @@ class Terminal:
         if words[0] == "pip":
             self.install((self.current / words[3]).resolve())
             return None
+        self._code, output = self.shell(command.line)
+        return output
+
+    def shell(self, line):
+        """Run a line of shell, as a reader would after what has been run; its exit code and what it wrote."""
         found = {
             "PYTHONPATH": os.pathsep.join([*map(str, self._paths), *self._inherited, str(ROOT)]),
             "PSENGINE_ENGINES": ",".join(self._engines) or "none-of-this-page",
@@ -329,11 +334,10 @@ class Terminal:
         script = (
             f"cd {shlex.quote(str(self.current))}\n[ -f {self._state} ] && . {self._state}\n"
             f"export {' '.join(f'{name}={shlex.quote(value)}' for name, value in found.items())}\n"
-            f"(exit {self._code})\n{command.line}\ncode=$?\n"
+            f"(exit {self._code})\n{line}\ncode=$?\n"
             f"declare -px > {self._state}\npwd > {self._where}\nexit $code\n"
         )
-        self._code, output = _in_a_terminal(script, self.environment)
-        return output
+        return _in_a_terminal(script, self.environment)
 
     def _script(self, name, *lines):
         path = self.bin / name
@@ -419,9 +423,17 @@ def _names(node):
 
 
 @pytest.fixture
+def change():
+    """The change of a module by a block."""
+    return merged
+
+
+@pytest.fixture
 def terminal(tmp_path):
     """An empty :class:`Terminal`."""
-    return Terminal(tmp_path)
+    # The path of a Unix socket may have about 100 bytes, and those of pytest are long.
+    with tempfile.TemporaryDirectory(prefix="psengine-docs-") as runtime:
+        yield Terminal(tmp_path, runtime)
 
 
 @pytest.fixture
