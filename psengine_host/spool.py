@@ -109,6 +109,7 @@ class Spool:
         Raises:
             ArtifactError: The stream is longer than the limit, or cannot be read or written.
         """
+        name = name if name.isprintable() else ascii(name)
         path = None
         try:
             file, path = self.create()
