@@ -6,6 +6,8 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
@@ -290,40 +292,36 @@ class TestRefused:
                     Artifact.from_path(path)
                 assert str(caught.value) == f"{path}: is {kind}, not a file"
 
-    def test_what_may_not_be_read(self, tmp_path):
-        tmp_path.chmod(0o755)
-        closed = tmp_path / "closed"
-        closed.mkdir(mode=0o700)
-        (closed / "inside").write_bytes(b"x")
-        secret = tmp_path / "secret"
-        secret.write_bytes(b"x")
-        secret.chmod(0)
-        for folder in tmp_path.parents:
-            if folder.stat().st_uid == os.getuid() and not folder.stat().st_mode & stat.S_IXOTH:
-                folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
-        closed.chmod(0)
+    def test_what_may_not_be_read(self):
         script = """
             import os, sys
             from psengine_host.artifacts import Artifact
             from psengine_host.errors import ArtifactError
             if os.getuid() == 0:
                 os.setgroups([]); os.setgid(65534); os.setuid(65534)
-            artifact = Artifact.from_path(sys.argv[1])
-            for ask in (lambda: artifact.sha256, artifact.open, lambda: Artifact.from_path(sys.argv[2])):
+            os.chdir(sys.argv[1])
+            artifact = Artifact.from_path("secret")
+            for ask in (lambda: artifact.sha256, artifact.open, lambda: Artifact.from_path("closed/inside")):
                 try:
                     ask()
                     print("was read")
                 except ArtifactError as error:
                     print(error)
         """
-        try:
-            printed = child(script, secret, closed / "inside")
-        finally:
-            closed.chmod(0o700)
+        with tempfile.TemporaryDirectory() as folder:  # tmp_path lies where an unprivileged user cannot go
+            os.chmod(folder, 0o755)
+            (Path(folder) / "secret").touch(mode=0)
+            (Path(folder) / "closed").mkdir(mode=0o700)
+            (Path(folder) / "closed" / "inside").touch()
+            (Path(folder) / "closed").chmod(0)
+            try:
+                printed = child(script, folder)
+            finally:
+                (Path(folder) / "closed").chmod(0o700)
         assert printed.splitlines() == [
-            f"{secret}: permission denied",
-            f"{secret}: permission denied",
-            f"{closed}/inside: permission denied",
+            "secret: permission denied",
+            "secret: permission denied",
+            "closed/inside: permission denied",
         ]
 
     def test_a_disk_that_fails_while_it_is_read(self, small, monkeypatch):

@@ -1,0 +1,263 @@
+import gzip
+import io
+import os
+import secrets
+import stat
+import subprocess
+import sys
+import tempfile
+from textwrap import dedent
+
+import pytest
+
+from psengine_host.errors import ArtifactError
+from psengine_host.spool import Spool
+
+
+def child(script: str, *arguments: object, **environment: str) -> str:
+    """Run Python in a process of its own; what it printed."""
+    run = subprocess.run(
+        [sys.executable, "-c", dedent(script), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def mode(path) -> int:
+    return stat.S_IMODE(os.lstat(path).st_mode)
+
+
+@pytest.fixture
+def spool(tmp_path):
+    with Spool(tmp_path) as spool:
+        yield spool
+
+
+class TestTheDirectory:
+    def test_it_is_made_on_first_use_private_and_removed_at_the_end(self, tmp_path):
+        with Spool(tmp_path) as spool:
+            assert list(tmp_path.iterdir()) == []
+            assert spool.folder.parent == tmp_path
+            assert mode(spool.folder) == 0o700
+            assert spool.folder == spool.folder
+            spool.write(b"x")
+            spool.new_folder("scratch")
+            folder = spool.folder
+        assert not folder.exists()
+
+    PRINT_FOLDER = """
+        from psengine_host.spool import Spool
+        with Spool() as spool:
+            print(spool.folder.parent)
+    """
+
+    @pytest.mark.parametrize(
+        ("variables", "chosen"),
+        [
+            ({"TMPPREFIX": "a", "TMPDIR": "b"}, "a"),
+            ({"TMPPREFIX": "", "TMPDIR": "b"}, "b"),
+            ({"TMPDIR": "b"}, "b"),
+        ],
+    )
+    def test_it_lies_under_tmpprefix_else_under_tmpdir(self, tmp_path, monkeypatch, variables, chosen):
+        monkeypatch.delenv("TMPPREFIX", raising=False)
+        for name in "ab":
+            (tmp_path / name).mkdir()
+        environment = {name: value and str(tmp_path / value) for name, value in variables.items()}
+        assert child(self.PRINT_FOLDER, **environment).strip() == str(tmp_path / chosen)
+
+    def test_the_umask_opens_nothing(self, tmp_path):
+        script = """
+            import os, sys
+            from psengine_host.spool import Spool
+            os.umask(0)
+            with Spool(sys.argv[1]) as spool:
+                path, scratch = spool.write(b"x"), spool.new_folder("scratch")
+                print(*(oct(os.stat(it).st_mode & 0o7777) for it in (spool.folder, path, scratch)))
+        """
+        assert child(script, tmp_path).split() == ["0o700", "0o400", "0o700"]
+
+    def test_one_that_cannot_be_made(self, tmp_path):
+        (tmp_path / "file").touch()
+        with pytest.raises(ArtifactError) as caught:
+            Spool(tmp_path / "file").write(b"")
+        assert str(caught.value) == (
+            f"cannot make a spool directory in {tmp_path}/file: Not a directory; set TMPPREFIX or TMPDIR"
+        )
+
+    def test_a_read_only_folder_of_an_engine_goes_too(self):
+        script = """
+            import os, sys
+            from psengine_host.spool import Spool
+            if os.getuid() == 0:
+                os.setgroups([]); os.setgid(65534); os.setuid(65534)
+            with Spool(sys.argv[1]) as spool:
+                scratch = spool.new_folder("scratch")
+                (scratch / "locked" / "inner").mkdir(parents=True)
+                (scratch / "locked" / "inner" / "file").touch()
+                (scratch / "locked" / "inner").chmod(0o500)
+                (scratch / "locked").chmod(0o500)
+            print(os.listdir(sys.argv[1]))
+        """
+        with tempfile.TemporaryDirectory() as folder:  # tmp_path lies where an unprivileged user cannot go
+            os.chmod(folder, 0o777)
+            assert child(script, folder) == "[]\n"
+
+    def test_closing_follows_no_link(self, tmp_path):
+        outside = tmp_path / "outside"
+        outside.mkdir(mode=0o500)
+        (outside / "file").touch()
+        with Spool(tmp_path) as spool:
+            (spool.new_folder("scratch") / "link").symlink_to(outside)
+            (spool.folder / "link").symlink_to(outside / "file")
+        assert (outside / "file").exists()
+        assert mode(outside) == 0o500
+
+    def test_it_goes_with_the_process_that_forgot_to_close_it(self, tmp_path):
+        script = """
+            import sys
+            from psengine_host.spool import Spool
+            spool = Spool(sys.argv[1])
+            print(spool.write(b"x").exists())
+        """
+        assert child(script, tmp_path) == "True\n"
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_fork_does_not_take_it_along_when_it_ends(self, tmp_path):
+        script = """
+            import os, sys
+            from psengine_host.spool import Spool
+            spool = Spool(sys.argv[1])
+            path = spool.write(b"x")
+            if os.fork() == 0:
+                spool.close()
+                sys.exit(0)
+            os.wait()
+            print(path.exists())
+        """
+        assert child(script, tmp_path) == "True\n"
+
+
+class TestFiles:
+    def test_they_are_private_from_the_first_byte_on(self, spool):
+        file, path = spool.create()
+        with file:
+            assert mode(path) == 0o400
+            file.write(b"x")
+        spool.seal(path)
+        assert (mode(path), path.read_bytes()) == (0o400, b"x")
+
+    def test_no_two_have_one_name(self, spool):
+        paths = {spool.write(b"the same") for _ in range(100)}
+        assert len(paths) == 100
+        assert {path.parent for path in paths} == {spool.folder}
+
+    @pytest.mark.parametrize("target", ["victim", "missing"])
+    def test_a_planted_link_is_not_followed(self, spool, tmp_path, monkeypatch, target):
+        (tmp_path / "victim").write_bytes(b"untouched")
+        monkeypatch.setattr(secrets, "token_hex", lambda _: "guessed")
+        (spool.folder / "guessed").symlink_to(tmp_path / target)
+        with pytest.raises(ArtifactError) as caught:
+            spool.write(b"evil")
+        assert str(caught.value) == f"cannot write to the spool {spool.folder}: File exists"
+        assert (tmp_path / "victim").read_bytes() == b"untouched"
+        assert not (tmp_path / "missing").exists()
+
+    def test_a_link_in_a_written_file_s_place_is_not_sealed(self, spool, tmp_path):
+        (tmp_path / "victim").touch(mode=0o644)
+        path = spool.write(b"x")
+        path.unlink()
+        path.symlink_to(tmp_path / "victim")
+        with pytest.raises(OSError, match="Too many levels of symbolic links"):
+            spool.seal(path)
+        assert mode(tmp_path / "victim") == 0o644
+
+    def test_what_is_discarded_is_gone_and_may_be_gone_already(self, spool):
+        path = spool.write(b"x")
+        for _ in range(2):
+            spool.discard(path)
+            assert not path.exists()
+        spool.discard(None)
+
+    def test_a_full_disk_leaves_no_part_of_a_file_behind(self, tmp_path):
+        script = """
+            import os, resource, signal, sys
+            from io import BytesIO
+            from psengine_host.errors import ArtifactError
+            from psengine_host.spool import Spool
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+            with Spool(sys.argv[1]) as spool:
+                data = b"x" * 200_000
+                for write in (lambda: spool.write(data), lambda: spool.take(BytesIO(data), "stdin")):
+                    try:
+                        write()
+                    except ArtifactError as error:
+                        print(str(error).replace(str(spool.folder), "FOLDER"))
+                print(os.listdir(spool.folder))
+        """
+        assert child(script, tmp_path).splitlines() == [
+            "cannot write to the spool FOLDER: File too large",
+            "stdin: cannot be read into the spool: File too large",
+            "[]",
+        ]
+
+
+class Later(io.RawIOBase):
+    """A non-blocking stream that has one piece now and the rest later."""
+
+    def __init__(self):
+        self.pieces = [b"now"]
+
+    def read(self, size=-1):
+        return self.pieces.pop() if self.pieces else None
+
+
+class TestStreams:
+    @pytest.mark.parametrize("size", [0, 1, 1 << 18, (1 << 20) + 1])
+    def test_one_is_read_to_its_end(self, spool, size):
+        data = os.urandom(size)
+        path = spool.take(io.BytesIO(data), "stdin")
+        assert path.read_bytes() == data
+        assert mode(path) == 0o400
+
+    def test_one_of_exactly_the_limit(self, spool):
+        assert spool.take(io.BytesIO(b"x" * 1000), "stdin", limit=1000).stat().st_size == 1000
+
+    def test_one_that_never_ends_is_stopped_at_the_limit(self, spool):
+        with open("/dev/zero", "rb") as stream, pytest.raises(ArtifactError) as caught:
+            spool.take(stream, "/dev/zero", limit=1_000_000)
+        assert str(caught.value) == "/dev/zero: longer than 1000000 bytes, the most that is taken from a stream"
+        assert list(spool.folder.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        ("stream", "message"),
+        [
+            (
+                lambda: gzip.GzipFile(fileobj=io.BytesIO(b"not gzip")),
+                "x: cannot be read into the spool: Not a gzipped file (b'no')",
+            ),
+            (Later, "x: has nothing to read at the moment; open it in blocking mode"),
+        ],
+        ids=["broken", "non-blocking"],
+    )
+    def test_one_that_cannot_be_read(self, spool, stream, message):
+        with pytest.raises(ArtifactError) as caught:
+            spool.take(stream(), "x")
+        assert str(caught.value) == message
+        assert list(spool.folder.iterdir()) == []
+
+    def test_a_name_is_shown_on_one_line(self, spool):
+        with pytest.raises(ArtifactError, match=r"^'line\\nend': longer than 0 bytes"):
+            spool.take(io.BytesIO(b"x"), "line\nend", limit=0)
+
+    def test_whatever_a_stream_raises_leaves_nothing_behind(self, spool):
+        stream = io.BytesIO(b"x")
+        stream.close()
+        with pytest.raises(ValueError, match="closed file"):
+            spool.take(stream, "x")
+        assert list(spool.folder.iterdir()) == []
