@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -125,6 +126,8 @@ class EngineEnvironment:
         if self._environ.get(self.variable(name)):
             return directory
         try:
+            if name == "RUNTIME_DIR":
+                _make_own(_base("runtime").parent)
             _make_private(directory)
         except OSError as error:
             message = f"cannot make {directory}: {error.strerror}; set {self.variable(name)} to a folder of the engine"
@@ -140,6 +143,14 @@ class EngineEnvironment:
 
     def __repr__(self) -> str:
         return f"EngineEnvironment({self.engine!r})"
+
+
+def _make_own(directory: Path) -> None:
+    """Make sure of a folder that nobody else controls: without a login it lies, by a known name, among other users'."""
+    _make_private(directory)
+    status = directory.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
+        raise PermissionError(errno.EPERM, f"{directory} is a link, belongs to somebody else or is open to others")
 
 
 def _make_private(directory: Path) -> None:
