@@ -28,9 +28,9 @@ def engine_cli(engine: str) -> Callable[[], None]:
     def main() -> None:
         import sys
 
-        from psengine_host.cli.program import run_program
+        from psengine_host.cli.program import end_program
         from psengine_host.cli.root import program_of
 
-        sys.exit(run_program(program_of(engine)))
+        sys.exit(end_program(program_of(engine)))
 
     return main

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Literal, cast
 
@@ -16,13 +16,15 @@ from psengine_host.artifacts import Artifact
 from psengine_host.cli import verbose
 from psengine_host.cli.checks import CHECKS, Check
 from psengine_host.cli.inputs import Kind, Skipped, count, gather
-from psengine_host.cli.program import FAILED, INTERRUPTED, MALICIOUS, OK
+from psengine_host.cli.interrupts import Interrupts
+from psengine_host.cli.program import FAILED, MALICIOUS, OK
 from psengine_host.cli.progress import ProgressBar
 from psengine_host.cli.resume import Done, finish_broken_line
-from psengine_host.cli.rows import Row, printable
+from psengine_host.cli.rows import Row, shown_name
 from psengine_host.cli.scan import Scan
+from psengine_host.cli.tally import Tally
 from psengine_host.cli.traces import print_hook
-from psengine_host.cli.writers import JsonLinesWriter, JsonWriter, TableWriter, Tally, Writer
+from psengine_host.cli.writers import JsonLinesWriter, JsonWriter, TableWriter, Writer
 from psengine_host.engines.observers import load_observer
 from psengine_host.host import Host
 from psengine_host.settings import Settings
@@ -35,6 +37,7 @@ class AnalysisOptions:
     """The options of ``psengine analyze``, by the names of its help."""
 
     config: str | None = None
+    debug: bool = False
     artifacts: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()
     kind: str = "file"
@@ -58,16 +61,12 @@ class AnalysisOptions:
     @property
     def checks(self) -> list[Check]:
         """The checks asked for."""
-        return [check for check in CHECKS if getattr(self, check.option.replace("-", "_"))]
+        return [check for check in CHECKS if getattr(self, check.option.removeprefix("--").replace("-", "_"))]
 
     @property
     def list_of_inputs(self) -> Path | Literal["-"] | None:
         """Where more arguments are read from."""
         return "-" if self.files_from is not None and str(self.files_from) == "-" else self.files_from
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM as an interrupt: an engine must not be blamed for it."""
 
 
 def run_analysis(options: AnalysisOptions, out: IO[str]) -> int:
@@ -78,57 +77,79 @@ def run_analysis(options: AnalysisOptions, out: IO[str]) -> int:
         out: Where results go.
 
     Returns:
-        0 nothing malicious, 1 something malicious, 3 something failed, 130 or 143 when interrupted.
+        0 nothing malicious, 1 something malicious, 3 something failed; 128 and the signal's number when interrupted.
 
     Raises:
         UsageError: What was asked for cannot be.
     """
-    done = None if options.resume is None else Done(options.resume)
-    host = Host(
-        Settings.read(options.config),
-        observers=[load_observer(spec) for spec in options.observers],
-        backend=options.backend,
-        trace=print_hook if options.trace_hooks else None,
-        timeout=options.timeout,
-    )
-    with closing(host):
-        engines = [engine.name for engine in host.catalog.select(options.engines)]
-        return _Run(options, host, engines, done, out).run()
+    with Interrupts() as interrupts:
+        done = None if options.resume is None else Done(options.resume)
+        host = Host(
+            Settings.read(options.config),
+            observers=[load_observer(spec) for spec in options.observers],
+            backend=options.backend,
+            trace=print_hook if options.trace_hooks else None,
+            timeout=options.timeout,
+        )
+        with closing(host):
+            engines = [engine.name for engine in host.catalog.select(options.engines)]
+            return _Run(options, host, engines, done, out, interrupts).run()
 
 
 class _Run:
     def __init__(
-        self, options: AnalysisOptions, host: Host, engines: list[str], done: Done | None, out: IO[str]
+        self,
+        options: AnalysisOptions,
+        host: Host,
+        engines: list[str],
+        done: Done | None,
+        out: IO[str],
+        interrupts: Interrupts,
     ) -> None:
         self._options = options
         self._host = host
         self._engines = engines
         self._done = done
         self._out = out
+        self._interrupts = interrupts
         self._tally = Tally()
         self._skipped = Skipped()
         self._surprised = False
-        self._progress = ProgressBar(self._count)
+        self._scan = Scan(
+            host,
+            engines,
+            bounties=options.kind == "bounty",
+            deliver=options.deliver,
+            done=done,
+            interrupted=lambda: interrupts.signal is not None,
+        )
 
     def run(self) -> int:
-        options = self._options
-        writer = self._writer()
-        interrupted = OK
         # The list of inputs is opened here, so that a missing one is told before anything is judged.
         rows = self._rows()
-        with closing(self._progress), _sigterm_interrupts():
+        with closing(ProgressBar(self._count, lambda: self._scan.current)) as progress:
+            writer = self._writer(progress)
+            interrupted = False
             try:
                 for row in rows:
-                    self._show(row, writer)
-                    self._progress.advance(row.artifact)
-            except KeyboardInterrupt as error:
-                interrupted = 128 + signal.SIGTERM if isinstance(error, _Terminated) else INTERRUPTED
+                    with self._interrupts.held():
+                        self._show(row, writer, progress)
+                    progress.advance()
+                    if self._interrupts.signal is not None:  # and the engine swallowed it
+                        interrupted = True
+                        break
+            except KeyboardInterrupt:
+                interrupted = True
+        with self._interrupts.held():
+            self._finish(writer)
+        return self._interrupts.exit_code if interrupted else self._exit_code()
+
+    def _finish(self, writer: Writer) -> None:
         writer.finish(self._tally)
-        if options.verbose and not isinstance(writer, TableWriter):
+        if self._options.verbose and not isinstance(writer, TableWriter):
             click.echo(self._tally.summary(), err=True)
         if str(self._skipped):
             click.echo(f"not scanned: {self._skipped}", err=True)
-        return interrupted or self._exit_code()
 
     def _rows(self) -> Iterator[Row]:
         options = self._options
@@ -142,15 +163,14 @@ class _Run:
             stdin=sys.stdin.buffer,
             skipped=self._skipped,
         )
-        scan = Scan(
-            self._host, self._engines, bounties=options.kind == "bounty", deliver=options.deliver, done=self._done
-        )
-        return self._checks_then(scan.rows(inputs))
+        return self._checks_then(self._scan.rows(inputs))
 
     def _checks_then(self, rows: Iterator[Row]) -> Iterator[Row]:
         for check in self._options.checks:
             with check.artifact() as artifact:
                 for engine in self._engines:
+                    if self._done is not None and self._done.has(check.option, engine):
+                        continue
                     row = self._checked(check, artifact, engine)
                     self._tally.add(row, expected=True)
                     yield row
@@ -159,36 +179,39 @@ class _Run:
             yield row
 
     def _checked(self, check: Check, artifact: Artifact, engine: str) -> Row:
-        bounty = self._host.bounty_for(artifact, identify=True)
-        outcome = self._host.judge(bounty, engine, artifact).result()
-        row = Row.of_outcome(check.option, outcome, outcome.timings.total, artifact.size)
+        began = time.perf_counter()
+        row = self._scan.judge(
+            check.option, self._host.bounty_for(artifact, identify=True), engine, artifact, began, deliver=False
+        )
+        row.first = engine == self._engines[0]
         if row.verdict not in check.expected or row.error is not None:
             self._surprised = True
-            reason = f" ({row.error[1]})" if row.error is not None else ""
+            reason = row.problem or (row.analysis.comments[0] if row.analysis.declined else "")
+            reason = f" ({reason})" if reason else ""
             expected = " or ".join(check.expected)
-            click.echo(f"--{check.option}: {engine} answers {row.verdict}{reason}; {expected} is right", err=True)
+            click.echo(f"{check.option}: {engine} answers {row.verdict}{reason}; {expected} is right", err=True)
         return row
 
-    def _show(self, row: Row, writer: Writer) -> None:
+    def _show(self, row: Row, writer: Writer, progress: ProgressBar) -> None:
         options = self._options
         wanted = options.only is None or row.verdict.value in options.only
-        if options.verbose:
-            with self._progress.cleared():
-                verbose.show(row)
-        elif row.error is not None and not wanted:
-            with self._progress.cleared():
-                click.echo(f"{printable(row.artifact)}: {row.engine}: {printable(row.error[1])}", err=True)
+        if options.verbose or (options.debug and row.traceback):
+            with progress.cleared():
+                if options.verbose:
+                    verbose.show(row)
+                if options.debug and row.traceback:
+                    click.echo(row.traceback.rstrip("\n"), err=True)
+        if row.error is not None and not wanted and not options.verbose:
+            click.echo(f"{shown_name(row.artifact)}: {row.engine}: {row.problem}", err=True)
         if wanted:
             writer.write(row)
 
-    def _writer(self) -> Writer:
+    def _writer(self, progress: ProgressBar) -> Writer:
         chosen = self._options.output_format
         if chosen == "auto":
             chosen = "table" if self._out.isatty() else "jsonl"
         if chosen == "table":
-            return TableWriter(
-                self._out, self._progress.cleared, engine_width=max(map(len, [*self._engines, "Engine"]))
-            )
+            return TableWriter(self._out, progress.cleared, engine_width=max(map(len, [*self._engines, "Engine"])))
         if chosen == "json":
             return JsonWriter(self._out)
         if self._options.resume is not None:
@@ -217,15 +240,3 @@ class _Run:
         if tally.errors or self._surprised or (done is not None and done.failed):
             return FAILED
         return OK
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    def terminate(_signal: int, _frame: object) -> None:
-        raise _Terminated
-
-    previous = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

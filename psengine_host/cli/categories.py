@@ -8,7 +8,14 @@ __all__ = ["command"]
 
 
 @click.command("categories")
-@click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json"], case_sensitive=False),
+    default="text",
+    show_default=True,
+    help="How to write them.",
+)
 def command(output_format: str) -> None:
     """List the categories of file types that an engine may say it takes, with their mimetypes."""
     from psengine_host.filetypes import CATEGORIES

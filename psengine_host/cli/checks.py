@@ -18,7 +18,7 @@ class Check:
     """One check: an artifact and the verdicts that are right for it.
 
     Attributes:
-        option: The option that asks for it, without its dashes.
+        option: The option that asks for it; what is judged is called so in the rows.
         expected: The right verdicts.
     """
 
@@ -30,15 +30,15 @@ class Check:
 
     def artifact(self) -> Artifact:
         """What to judge."""
-        if self.option == "check-eicar":
+        if self.option == "--check-eicar":
             return Artifact.from_bytes(eicar(), name=self.option)
-        if self.option == "check-empty":
+        if self.option == "--check-empty":
             return Artifact.from_bytes(b"", name=self.option)
         return Artifact.from_url(WICAR_URL)
 
 
 CHECKS: Final = (
-    Check("check-eicar", Verdict.MALICIOUS),
-    Check("check-empty", Verdict.BENIGN, Verdict.UNKNOWN),
-    Check("check-wicar", Verdict.MALICIOUS),
+    Check("--check-eicar", Verdict.MALICIOUS),
+    Check("--check-empty", Verdict.BENIGN, Verdict.UNKNOWN),
+    Check("--check-wicar", Verdict.MALICIOUS),
 )

@@ -14,28 +14,23 @@ __all__ = ["command"]
     "commands",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
     add_help_option=False,
+    options_metavar="",
 )
 @engine_argument
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND [ARGS]...]")
 @click.pass_context
-def command(context: click.Context, engine: str, arguments: tuple[str, ...]) -> None:
+def command(context: click.Context, engine: str, arguments: tuple[str, ...]) -> int:
     """Run one of an engine's own functions; without COMMAND, list them.
 
-    Each function is a command made from its signature, annotations and docstring.
+    Each function is a command made from its signature, annotations and docstring: 'psengine commands NAME COMMAND
+    --help' shows its arguments. It fails with exit code 1.
     """
-    from psengine_host.cli.functions import group_from_functions
-    from psengine_host.cli.running_engine import open_session
-    from psengine_host.settings import Settings
-
     state: State = context.obj
     if engine in ("-h", "--help"):
         click.echo(context.get_help())
-        return
-    with open_session(engine, Settings.read(state.config)) as (_, session):
-        functions = session.commands()
-        if not functions:
-            click.echo(f"the {engine} engine offers no commands", err=True)
-            return
-        group = group_from_functions(engine, functions, help=f"Commands of the {engine} engine.")
-        path = f"{context.command_path} {engine}" if state.engine is None else context.command_path
-        group.main(list(arguments) or ["--help"], prog_name=path, standalone_mode=False)
+        return 0
+    from psengine_host.cli.commands_run import run_function
+    from psengine_host.settings import Settings
+
+    path = f"{context.command_path} {engine}" if state.engine is None else context.command_path
+    return run_function(engine, arguments, Settings.read(state.config), path)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from datetime import timedelta
-
 import click
+
+from psengine_host.cli.root import State
 
 __all__ = ["command"]
 
 YEAR = 365 * 86_400
+"""Seconds. A bounty that is kept in a file is to live longer than the 30 s of one that is judged at once."""
 
 
 @click.command("create-bounty")
@@ -32,30 +32,22 @@ YEAR = 365 * 86_400
 )
 @click.option("--response-url", metavar="URL", help="Where the answer goes.")
 @click.argument("artifact", type=click.Path())
-def command(kind: str, expiration: int, response_url: str | None, artifact: str) -> None:
-    """Make a bounty in JSON from a file, '-' (standard input) or a URL, for 'psengine analyze -t bounty'."""
-    import json
+@click.pass_obj
+def command(state: State, kind: str, expiration: int, response_url: str | None, artifact: str) -> None:
+    """Make a bounty in JSON from a file, '-' (standard input) or a URL, for 'psengine analyze -t bounty'.
 
-    from psengine_host.artifacts import Artifact
-    from psengine_host.bounty import Bounty
-    from psengine_host.errors import InvalidBounty, UsageError
+    ARTIFACT is what analyze takes; what has no path on this machine is put into the bounty itself.
+    """
+    import msgspec
 
-    try:
-        if kind == "url":
-            subject = Artifact.from_url(artifact)
-        elif artifact == "-":
-            subject = Artifact.from_bytes(sys.stdin.buffer.read(), name="-")
-        else:
-            subject = Artifact.from_path(artifact)
-        with subject:
-            bounty = Bounty.forge(
-                subject.artifact_type,
-                subject.uri,
-                subject.sha256,
-                mimetype=subject.mimetype,
-                lifetime=timedelta(seconds=expiration),
-                response_url=response_url,
-            )
-    except InvalidBounty as error:
-        raise UsageError(str(error)) from error
-    click.echo(json.dumps(bounty.to_wire(), indent=2))
+    from psengine_host.cli.bounty_making import make_bounty
+    from psengine_host.settings import Settings
+
+    bounty = make_bounty(
+        artifact,
+        Settings.read(state.config),
+        url=kind.lower() == "url",
+        expiration=expiration,
+        response_url=response_url,
+    )
+    click.echo(msgspec.json.format(bounty.encode(), indent=2))

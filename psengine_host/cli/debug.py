@@ -13,7 +13,7 @@ from psengine_host.cli.root import State
 __all__ = ["command"]
 
 
-@click.command("debug")
+@click.command("debug", epilog="Exit codes: as those of analyze.")
 @engine_argument
 @click.option("--pdb", is_flag=True, help="Enter the debugger where the engine raised.")
 @click.option(
@@ -30,13 +30,14 @@ __all__ = ["command"]
 def command(state: State, engine: str, pdb: bool, kind: str, artifact: str) -> int:
     """Run one artifact through all hooks of an engine, in this process, and show each call.
 
-    What the engine raises is shown with its full traceback.
+    ARTIFACT is what analyze takes. What the engine raises is shown with its full traceback.
     """
     from psengine_host.cli.debug_run import debug
     from psengine_host.settings import Settings
 
     settings = Settings.read(state.config)
+    url = kind.lower() == "url"
     if pdb:  # the debugger talks to the user on both streams
-        return debug(engine, artifact, settings, url=kind == "url", pdb=True, out=sys.stdout)
+        return debug(engine, artifact, settings, url=url, pdb=True, out=sys.stdout)
     with engine_prints_to_stderr() as out:
-        return debug(engine, artifact, settings, url=kind == "url", pdb=False, out=out)
+        return debug(engine, artifact, settings, url=url, pdb=False, out=out)

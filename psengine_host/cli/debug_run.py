@@ -9,17 +9,20 @@ from typing import IO
 import click
 
 from psengine_host.artifacts import Artifact
+from psengine_host.bounty import Bounty
 from psengine_host.cli import verbose
+from psengine_host.cli.opening import Opener
 from psengine_host.cli.program import FAILED, MALICIOUS, OK
 from psengine_host.cli.rows import Row, encode
 from psengine_host.cli.running_engine import open_session
+from psengine_host.cli.single_input import single_input
 from psengine_host.cli.traces import print_hook
 from psengine_host.engines.running import Home, Session
 from psengine_host.errors import EngineBroken, EngineFault
-from psengine_host.host import bounty_for
 from psengine_host.outcome import FailureKind, Outcome
 from psengine_host.pipeline import EngineProfile, conclude, judge, prepare
 from psengine_host.settings import Settings
+from psengine_host.spool import Spool
 
 __all__ = ["debug"]
 
@@ -29,9 +32,9 @@ def debug(engine: str, name: str, settings: Settings, *, url: bool, pdb: bool, o
 
     Args:
         engine: The engine's name.
-        name: The artifact: a file, or a URL.
+        name: The artifact: whatever ``analyze`` takes, but a folder.
         settings: The host's settings.
-        url: Whether it is a URL.
+        url: Whether it is a URL that is itself the artifact.
         pdb: Whether to enter the debugger where the engine raised.
         out: Where the row goes, as JSON.
 
@@ -42,19 +45,22 @@ def debug(engine: str, name: str, settings: Settings, *, url: bool, pdb: bool, o
         UnknownEngine: There is no such engine.
         ArtifactError: The artifact cannot be read.
     """
-    with Artifact.from_url(name) if url else Artifact.from_path(name) as artifact:
-        try:
-            with open_session(engine, settings, print_hook) as (home, session):
-                outcome = _judged(artifact, home, session, settings, pdb=pdb)
-        except (EngineBroken, EngineFault) as error:
-            cause = error.__cause__
-            if cause is not None:
-                traceback.print_exception(cause, file=sys.stderr)
-                if pdb:
-                    _post_mortem(cause)
-            click.echo(f"psengine: {error}", err=True)
-            return FAILED
-        row = Row.of_outcome(name, outcome, outcome.timings.total, artifact.size)
+    item = single_input(name, url=url)
+    with Spool() as spool:
+        artifact, bounty = Opener(settings, spool).open(item)
+        with artifact:
+            try:
+                with open_session(engine, settings, print_hook) as (home, session):
+                    outcome = _judged(artifact, bounty, home, session, settings, pdb=pdb)
+            except (EngineBroken, EngineFault) as error:
+                cause = error.__cause__
+                if cause is not None:
+                    traceback.print_exception(cause, file=sys.stderr)
+                    if pdb:
+                        _post_mortem(cause)
+                click.echo(f"psengine: {error}", err=True)
+                return FAILED
+            row = Row.of_outcome(item.name, outcome, outcome.timings.total, artifact.size)
     verbose.show(row)
     out.write(encode(row.to_wire()) + "\n")
     if row.verdict.value == "malicious":
@@ -62,8 +68,9 @@ def debug(engine: str, name: str, settings: Settings, *, url: bool, pdb: bool, o
     return OK if row.error is None else FAILED
 
 
-def _judged(artifact: Artifact, home: Home, session: Session, settings: Settings, *, pdb: bool) -> Outcome:
-    bounty = bounty_for(artifact, identify=True)
+def _judged(
+    artifact: Artifact, bounty: Bounty, home: Home, session: Session, settings: Settings, *, pdb: bool
+) -> Outcome:
     profile = EngineProfile(home.engine.name, home.engine.version, session.info)
     prepared = prepare(bounty, profile, _has_artifact, artifact=artifact, timeout=settings.host.timeout)
     judged = judge(prepared, session) if prepared.answer is None else prepared.answered()

@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from psengine_host.analysis import EngineInfo
 from psengine_host.engines.found import BrokenEngine, FoundEngine
+
+if TYPE_CHECKING:  # listing engines is to cost next to nothing
+    from psengine_host.analysis import EngineInfo
 
 __all__ = ["describe_found", "describe_info"]
 
 
 def describe_found(engine: FoundEngine | BrokenEngine) -> dict[str, Any]:
-    """An engine of which nothing has been imported."""
-    described: dict[str, Any] = {"name": engine.name, "distribution": engine.distribution, "version": engine.version}
-    if isinstance(engine, BrokenEngine):
-        return described | {"status": "broken", "reason": engine.reason}
-    return described | {"status": "found"}
+    """An engine of which nothing has been imported.
+
+    Args:
+        engine: The engine.
+
+    Returns:
+        ``name``, ``distribution``, ``version``, ``status`` (``found`` or ``broken``), ``reason`` (None unless broken)
+        and ``artifact_types`` (None: only the loaded engine knows).
+    """
+    broken = isinstance(engine, BrokenEngine)
+    return {
+        "name": engine.name,
+        "distribution": engine.distribution,
+        "version": engine.version,
+        "status": "broken" if broken else "found",
+        "reason": engine.reason if isinstance(engine, BrokenEngine) else None,
+        "artifact_types": None,
+    }
 
 
 def describe_info(info: EngineInfo) -> dict[str, Any]:
-    """What an engine says of itself; unset fields are left out."""
+    """What an engine says of itself.
+
+    Args:
+        info: What its ``info`` hook returned.
+
+    Returns:
+        Product, vendor, versions and what it takes; what it does not say is left out.
+    """
     described: dict[str, Any] = {
         "product": info.product,
         "vendor": info.vendor,

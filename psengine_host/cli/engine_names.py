@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 from click.shell_completion import CompletionItem
 
@@ -20,9 +22,17 @@ class EngineName(click.ParamType):  # type: ignore[type-arg]  # generic since cl
     def __init__(self, *, everything: bool = True) -> None:
         self._everything = everything
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002 - click's
         """The installed engines that begin so; nothing of them is imported."""
         from psengine_host.engines.found import find_engines
+        from psengine_host.errors import SettingsError
+        from psengine_host.settings import Settings
 
-        names = [*find_engines(), *(["all"] if self._everything else [])]
+        names = list(find_engines())
+        # Nobody reads an error while a shell completes: with settings that cannot be read all engines are offered.
+        with contextlib.suppress(SettingsError):
+            settings = Settings.read(ctx.find_root().params.get("config"))
+            names = [name for name in names if settings.uses(name)]
+        if self._everything:
+            names.append("all")
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]

@@ -14,7 +14,14 @@ __all__ = ["command"]
 
 @click.command("info")
 @engine_argument
-@click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json"], case_sensitive=False),
+    default="text",
+    show_default=True,
+    help="How to write it.",
+)
 @click.pass_obj
 def command(state: State, engine: str, output_format: str) -> None:
     """Load and start an engine; show its versions, what it takes, its hooks and its directories."""
@@ -48,8 +55,9 @@ def _described(engine: str, config: str | None) -> dict[str, Any]:
                 place = environment.locate(variable)
             if place is not None:
                 places[environment.variable(variable)] = str(place)
+        found = {key: value for key, value in describe_found(home.engine.found).items() if value is not None}
         return {
-            **describe_found(home.engine.found),
+            **found,
             "status": "ok",
             **describe_info(session.info),
             "hooks": [hook for hook in HOOKS if home.engine.has(hook)],
@@ -58,8 +66,8 @@ def _described(engine: str, config: str | None) -> dict[str, Any]:
 
 
 def _text(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
+    from psengine_host.cli.rows import printable
+
     if isinstance(value, dict):
-        return "".join(f"\n  {key}={item}" for key, item in value.items())
-    return str(value)
+        return "".join(f"\n  {key}={printable(str(item))}" for key, item in value.items())
+    return printable(", ".join(map(str, value)) if isinstance(value, list) else str(value))

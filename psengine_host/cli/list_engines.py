@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import sys
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
 from psengine_host.cli.root import State
 
+if TYPE_CHECKING:
+    from psengine_host.engines.found import BrokenEngine, FoundEngine
+    from psengine_host.settings import Settings
+
 __all__ = ["command"]
+
+COLUMNS: Final = ("name", "distribution", "version", "status", "artifact_types")
+LOADED_COLUMNS: Final = ("product", "vendor", "engine_version", "signatures_version", "signatures_date")
 
 
 @click.command("list-engines")
@@ -25,36 +32,37 @@ __all__ = ["command"]
 @click.pass_obj
 def command(state: State, output_format: str, load: bool) -> None:
     """List the installed engines. Without --info nothing of them is imported."""
+    from psengine_host.settings import Settings
+
     if output_format == "auto":
         output_format = "table" if sys.stdout.isatty() else "json"
+    settings = Settings.read(state.config)
     if load:
         from psengine_host.cli.program import engine_prints_to_stderr
 
         with engine_prints_to_stderr() as out:
-            _write(_loaded(state), output_format, out)
+            _write(_loaded(settings), output_format, out)
     else:
         from psengine_host.cli.descriptions import describe_found
 
-        _write([describe_found(engine) for engine in _catalog(state).values()], output_format, sys.stdout)
+        _write([describe_found(engine) for engine in _used(settings)], output_format, sys.stdout)
 
 
-def _catalog(state: State) -> Any:  # noqa: ANN401 - Catalog, which is imported late
-    from psengine_host.host import usable_engines
-    from psengine_host.settings import Settings
+def _used(settings: Settings) -> list[FoundEngine | BrokenEngine]:
+    # Not by way of the host: importing that would take as long as all the rest of this command.
+    from psengine_host.engines.found import find_engines
 
-    return usable_engines(Settings.read(state.config))
+    return [engine for engine in find_engines().values() if settings.uses(engine.name)]
 
 
-def _loaded(state: State) -> list[dict[str, Any]]:
+def _loaded(settings: Settings) -> list[dict[str, Any]]:
     """All engines, each loaded and started; one that cannot be is described with its reason."""
     from psengine_host.cli.descriptions import describe_found, describe_info
     from psengine_host.cli.running_engine import open_session
     from psengine_host.errors import EngineBroken, EngineFault
-    from psengine_host.settings import Settings
 
-    settings = Settings.read(state.config)
     described = []
-    for engine in _catalog(state).values():
+    for engine in _used(settings):
         entry = describe_found(engine)
         if entry["status"] == "found":
             try:
@@ -70,30 +78,34 @@ def _loaded(state: State) -> list[dict[str, Any]]:
 
 def _write(engines: list[dict[str, Any]], output_format: str, out: IO[str]) -> None:
     if output_format == "json":
-        import json
+        import msgspec  # the settings have imported it already
 
-        out.write(json.dumps(engines, indent=2) + "\n")
+        out.write(msgspec.json.format(msgspec.json.encode(engines), indent=2).decode() + "\n")
         out.flush()
         return
     from rich.console import Console
     from rich.table import Table
 
     if not engines:
-        out.write("no engine is installed; install one, for example: pip install psengine-eicar\n")
+        from psengine_host.engines.found import find_engines
+
+        excluded = find_engines()
+        because = f": {', '.join(excluded)} excluded by the settings" if excluded else ""
+        out.write(f"no engine to list{because}; install one, for example: pip install psengine-eicar\n")
         return
-    columns = ["name", "distribution", "version", "status"]
-    columns += [
-        column
-        for column in ("artifact_types", "product", "vendor", "engine_version", "signatures_version", "reason")
-        if any(column in engine for engine in engines)
-    ]
+    optional = (*LOADED_COLUMNS, "reason")
+    columns = [*COLUMNS, *(column for column in optional if any(engine.get(column) for engine in engines))]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column.replace("_", " ").capitalize(), overflow="fold")
     for engine in engines:
-        table.add_row(*(_cell(engine.get(column, "")) for column in columns))
+        table.add_row(*(_cell(engine.get(column)) for column in columns))
     Console(file=out, highlight=False, markup=False).print(table)
 
 
 def _cell(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    from psengine_host.cli.rows import printable
+
+    if value is None:
+        return "-"
+    return printable(", ".join(map(str, value)) if isinstance(value, list) else str(value))

@@ -1,18 +1,33 @@
-"""Running the command line: exit codes, one-line errors, and the streams."""
+"""Running the command line: exit codes and one-line errors."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Iterator
-from typing import IO, Final
+from typing import Final
 
 import click
 
+from psengine_host.cli.streams import (
+    engine_prints_to_stderr,
+    forget_output,
+    open_missing_streams,
+    output_failed,
+    seal_stdout,
+)
 from psengine_host.errors import PsengineError, UsageError, one_line
 
-__all__ = ["FAILED", "INTERRUPTED", "MALICIOUS", "OK", "PIPE_CLOSED", "USAGE", "engine_prints_to_stderr", "run_program"]
+__all__ = [
+    "FAILED",
+    "INTERRUPTED",
+    "MALICIOUS",
+    "OK",
+    "PIPE_CLOSED",
+    "USAGE",
+    "end_program",
+    "engine_prints_to_stderr",
+    "run_program",
+]
 
 OK: Final = 0
 MALICIOUS: Final = 1
@@ -25,6 +40,21 @@ INTERRUPTED: Final = 130
 """Ctrl-C: 128 + SIGINT."""
 PIPE_CLOSED: Final = 141
 """The reader of the output went away: 128 + SIGPIPE."""
+
+
+def end_program(command: click.Command) -> int:
+    """Run a command line with the arguments of this process, which ends with the exit code that this returns.
+
+    Args:
+        command: The command.
+
+    Returns:
+        The exit code.
+    """
+    open_missing_streams()
+    code = run_program(command)
+    seal_stdout()
+    return code
 
 
 def run_program(command: click.Command, arguments: list[str] | None = None) -> int:
@@ -50,68 +80,28 @@ def run_program(command: click.Command, arguments: list[str] | None = None) -> i
         click.echo("interrupted", err=True)
         return INTERRUPTED
     except BrokenPipeError:
-        _forget_stdout()
+        forget_output()
         return PIPE_CLOSED
     except PsengineError as error:
         _complain(error)
         return USAGE if isinstance(error, UsageError) else FAILED
     except Exception as error:  # noqa: BLE001 - never a traceback at a user
-        _complain(error, "unexpected error, please report it (--debug shows where): ")
+        if isinstance(error, OSError) and output_failed(error):
+            forget_output()
+            _complain(error, f"the output cannot be written: {(error.strerror or str(error)).lower()}")
+        else:
+            where = "--debug shows where"
+            _complain(error, f"unexpected error, please report it ({where}): {one_line(error)}")
         return FAILED
 
 
-def _complain(error: Exception, prefix: str = "") -> None:
+def _complain(error: Exception, message: str | None = None) -> None:
     if _debugging():
         import traceback
 
         traceback.print_exception(error)
-    click.echo(f"psengine: {prefix}{one_line(error)}", err=True)
+    click.echo(f"psengine: {one_line(error) if message is None else message}", err=True)
 
 
 def _debugging() -> bool:
     return "--debug" in sys.argv[1:] or os.environ.get("PSENGINE_DEBUG", "") not in ("", "0")
-
-
-def _forget_stdout() -> None:
-    """Let the interpreter's last flush of stdout go nowhere, or it would complain of the closed pipe again."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-@contextlib.contextmanager
-def engine_prints_to_stderr() -> Iterator[IO[str]]:
-    """Keep standard output for the host: whatever an engine prints meanwhile, C code too, goes to standard error.
-
-    Yields:
-        The real standard output, for what the command has to say.
-    """
-    stdout = sys.stdout
-    stdout.flush()
-    try:
-        descriptor = stdout.fileno()
-    except (OSError, ValueError):  # not a file: a test's buffer
-        descriptor = -1
-    if descriptor < 0:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield stdout
-        return
-    kept = os.dup(descriptor)
-    try:
-        os.dup2(sys.stderr.fileno(), descriptor)
-        with open(kept, "w", encoding="utf-8", errors="surrogateescape", newline="", closefd=False) as out:
-            try:
-                with contextlib.redirect_stdout(sys.stderr):
-                    yield out
-            except BrokenPipeError:
-                _forget(kept)
-                raise
-    finally:
-        os.dup2(kept, descriptor)
-        os.close(kept)
-
-
-def _forget(descriptor: int) -> None:
-    """Let what is still buffered for a descriptor go nowhere."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, descriptor)
-    os.close(nowhere)

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
+from psengine_host.cli.rows import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -16,89 +18,114 @@ __all__ = ["ProgressBar"]
 
 PATIENCE: Final = 1.0
 """Seconds of work before the bar appears."""
+REFRESH: Final = 0.2
+"""Seconds between two looks at the bar."""
+SHOWN: Final = 30
+"""Characters of the current artifact's name that are shown, from its end."""
 
 
 class ProgressBar:
-    """A bar that costs next to nothing until it is shown.
+    """A bar that is drawn by a thread of its own, so that it comes and moves also while one artifact takes long.
+
+    While it is shown, what is written to ``sys.stdout`` and ``sys.stderr`` in Python appears above it.
 
     Args:
         count: Tells how many artifacts there are, or None; called once, in a thread, when the bar appears. It is handed
             a function that tells whether nobody wants to know any more.
+        current: Names the artifact in work.
         terminal: Whether there is a terminal to show it on; found out by default.
     """
 
-    def __init__(self, count: Callable[[Callable[[], bool]], int | None], *, terminal: bool | None = None) -> None:
+    def __init__(
+        self,
+        count: Callable[[Callable[[], bool]], int | None],
+        current: Callable[[], str] = str,
+        *,
+        terminal: bool | None = None,
+    ) -> None:
         self._count = count
+        self._current = current
         self._terminal = sys.stderr.isatty() if terminal is None else terminal
         self._began = time.monotonic()
         self._done = 0
-        self._progress: Progress | None = None
-        self._task: TaskID | None = None
+        self._total: int | None = None
+        self._lock = threading.RLock()
         self._closed = threading.Event()
+        self._progress: Progress | None = None
+        if self._terminal:
+            threading.Thread(target=self._draw, name="psengine-progress", daemon=True).start()
 
-    def advance(self, current: str = "") -> None:
-        """One more artifact is done.
-
-        Args:
-            current: Its name.
-        """
+    def advance(self) -> None:
+        """One more row is done."""
         self._done += 1
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=self._done, current=current[-40:])
-        elif self._terminal and not self._closed.is_set() and time.monotonic() - self._began > PATIENCE:
-            self._show()
 
     @contextlib.contextmanager
     def cleared(self) -> Iterator[None]:
         """Take the bar off the terminal while something else is printed there."""
-        if self._progress is None:
-            yield
-            return
-        self._progress.stop()
-        try:
-            yield
-        finally:
-            if not self._closed.is_set():
-                self._progress.start()
+        with self._lock:
+            if self._progress is None:
+                yield
+                return
+            self._progress.stop()
+            try:
+                yield
+            finally:
+                if not self._closed.is_set():
+                    self._progress.start()
 
     def close(self) -> None:
         """Take the bar away."""
         self._closed.set()
-        if self._progress is not None:
-            self._progress.stop()
+        with self._lock:
+            if self._progress is not None:
+                self._progress.stop()
+                self._progress = None
 
-    def _show(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._progress = Progress(
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[current]}", markup=False),
-            console=Console(stderr=True),
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-            refresh_per_second=5,
-            get_time=time.monotonic,
-        )
-        self._task = self._progress.add_task("", total=None, completed=self._done, rate="", current="")
-        self._progress.start()
+    def _draw(self) -> None:
+        if self._closed.wait(PATIENCE):
+            return
         threading.Thread(target=self._find_total, name="psengine-count", daemon=True).start()
-        threading.Thread(target=self._show_rate, name="psengine-rate", daemon=True).start()
+        progress, task = _bar()
+        while True:
+            with self._lock:
+                if self._closed.is_set():
+                    return
+                self._update(progress, task)
+                if self._progress is None:
+                    self._progress = progress
+                    progress.start()
+            if self._closed.wait(REFRESH):
+                return
+
+    def _update(self, progress: Progress, task: TaskID) -> None:
+        rate = self._done / (time.monotonic() - self._began)
+        progress.update(
+            task,
+            total=None if self._total is None else max(self._total, self._done),
+            completed=self._done,
+            rate=f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s",
+            current=printable(self._current())[-SHOWN:],
+        )
 
     def _find_total(self) -> None:
-        try:
-            total = self._count(self._closed.is_set)
-        except Exception:  # noqa: BLE001 - the scan itself reports what is wrong with the inputs
-            return
-        if total is not None and self._progress is not None and self._task is not None:
-            self._progress.update(self._task, total=max(total, self._done))
+        with contextlib.suppress(Exception):  # the scan itself reports what is wrong with the inputs
+            self._total = self._count(self._closed.is_set)
 
-    def _show_rate(self) -> None:
-        while not self._closed.wait(0.5):
-            if self._progress is not None and self._task is not None:
-                rate = self._done / (time.monotonic() - self._began)
-                self._progress.update(self._task, rate=f"{rate:,.0f} files/s")
+
+def _bar() -> tuple[Progress, TaskID]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
+
+    progress = Progress(
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}", markup=False),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[current]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
+        console=Console(stderr=True),
+        transient=True,
+        refresh_per_second=1 / REFRESH,
+        get_time=time.monotonic,
+    )
+    return progress, progress.add_task("", total=None, rate="", current="")

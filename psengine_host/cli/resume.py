@@ -18,6 +18,10 @@ class Done:
     Args:
         path: The output, JSON Lines. A line that was cut off by the interruption is left out: its row is made again.
 
+    Attributes:
+        malicious: Whether a row says malicious.
+        failed: Whether a row has an error.
+
     Raises:
         UsageError: The file cannot be read.
     """
@@ -46,7 +50,8 @@ class Done:
         if row is None:
             return
         self._seen.add((row["artifact"], row["engine"]))
-        self.malicious |= row["analysis"].get("verdict") == "malicious"
+        # The row of a check says nothing of the user's artifacts.
+        self.malicious |= row["analysis"].get("verdict") == "malicious" and not row["artifact"].startswith("--check-")
         self.failed |= row.get("error") is not None
 
 

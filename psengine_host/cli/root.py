@@ -90,6 +90,7 @@ def _group(name: str, offered: tuple[str, ...], help_text: str, engine: str | No
     @click.option(
         "--config",
         metavar="FILE",
+        type=click.Path(),
         help="Settings file; otherwise PSENGINE_CONFIG, or psengine.toml in the configuration folder.",
     )
     @click.option("--debug", is_flag=True, envvar="PSENGINE_DEBUG", help="Show tracebacks and debug messages.")

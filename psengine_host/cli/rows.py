@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -11,7 +11,10 @@ from psengine_host.analysis import Analysis, Verdict
 from psengine_host.bounty import Bounty
 from psengine_host.outcome import Failure, Outcome
 
-__all__ = ["Row", "encode", "printable"]
+__all__ = ["Row", "encode", "printable", "shown_name"]
+
+_SHOWN_URI: Final = 60
+"""Characters of a ``data:`` URI that are shown where its artifact is named."""
 
 
 class Row:
@@ -25,10 +28,11 @@ class Row:
         error: ``(kind, message)``, or None.
         seconds: How long it took, reading included.
         size: Bytes of the artifact, for the rate.
+        first: Whether this is the first row of its artifact, and not that of another engine.
         traceback: The engine's traceback, or an empty string.
     """
 
-    __slots__ = ("analysis", "artifact", "bounty", "engine", "error", "seconds", "size", "traceback")
+    __slots__ = ("analysis", "artifact", "bounty", "engine", "error", "first", "seconds", "size", "traceback")
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class Row:
         self.seconds = seconds
         self.size = size
         self.traceback = traceback
+        self.first = True
 
     @classmethod
     def of_outcome(cls, artifact: str, outcome: Outcome, seconds: float, size: int) -> Row:
@@ -71,6 +76,13 @@ class Row:
         """The verdict."""
         return self.analysis.verdict
 
+    @property
+    def problem(self) -> str:
+        """The error's message on one line, without the artifact's name before it; empty where there is no error."""
+        if self.error is None:
+            return ""
+        return printable(self.error[1]).removeprefix(f"{shown_name(self.artifact)}: ")
+
     def to_wire(self) -> dict[str, Any]:
         """The row as ``--format json`` and ``jsonl`` write it."""
         return {
@@ -84,10 +96,10 @@ class Row:
 
 
 def encode(wire: dict[str, Any]) -> str:
-    """A row as one line of JSON; a name that is not UTF-8 keeps its bytes as lone surrogates, escaped."""
+    """A row as one line of JSON, integers exact; what is not UTF-8 in a name stands as escaped lone surrogates."""
     try:
         return msgspec.json.encode(wire).decode()
-    except UnicodeEncodeError:
+    except (UnicodeEncodeError, OverflowError):  # what msgspec cannot write: such a name, an integer beyond 64 bits
         return json.dumps(wire, separators=(",", ":"))
 
 
@@ -104,3 +116,16 @@ def printable(text: str) -> str:
         else:
             parts.append(character.encode("unicode_escape", "surrogatepass").decode())
     return "".join(parts)
+
+
+def shown_name(name: str) -> str:
+    """What an artifact is called in tables and messages: on one line, a long ``data:`` URI by its beginning.
+
+    Args:
+        name: The name as given or found.
+    """
+    if not name:
+        return "''"
+    if len(name) > _SHOWN_URI and name[:5].lower() == "data:":
+        return f"{printable(name[:_SHOWN_URI])}… ({len(name):,} characters)"
+    return printable(name)

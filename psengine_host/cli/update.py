@@ -16,6 +16,8 @@ __all__ = ["command"]
 @click.pass_obj
 def command(state: State, engines: tuple[str, ...]) -> int:
     """Fetch new signatures: run the update hook of the named engines, or of all that have one."""
+    if state.engine is not None and set(engines) - {state.engine}:
+        raise click.UsageError(f"this is the program of engine {state.engine}: use psengine for others")
     from psengine_host.cli.running_engine import open_home
     from psengine_host.errors import EngineBroken, EngineFault
     from psengine_host.host import usable_engines

@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from psengine_host.cli.rows import Row, printable
+from psengine_host.cli.rows import Row, shown_name
 
 __all__ = ["show"]
 
@@ -20,12 +20,12 @@ def show(row: Row) -> None:
     Args:
         row: The row.
     """
-    click.echo(f"{printable(row.artifact):-^{WIDTH}}", err=True)
+    click.echo(f"{shown_name(row.artifact):-^{WIDTH}}", err=True)
     if row.bounty is not None:
         click.echo(f"Bounty: {_laid_out(row.bounty.to_wire())}", err=True)
     click.echo(f"Analysis: {_laid_out(row.analysis.to_wire())}", err=True)
     if row.error is not None:
-        click.echo(f"Error: {row.error[0]}: {printable(row.error[1])}", err=True)
+        click.echo(f"Error: {row.error[0]}: {row.problem}", err=True)
 
 
 def _laid_out(wire: dict[str, object]) -> str:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import IO, TYPE_CHECKING, Final, Protocol
 
-from psengine_host.cli.rows import Row, encode, printable
+from psengine_host.cli.rows import Row, encode, printable, shown_name
+from psengine_host.cli.tally import Tally
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-__all__ = ["JsonLinesWriter", "JsonWriter", "TableWriter", "Tally", "Writer"]
+__all__ = ["JsonLinesWriter", "JsonWriter", "TableWriter", "Writer"]
 
 VERDICT_STYLES: Final = {
     "malicious": "bold red",
@@ -24,45 +24,6 @@ VERDICT_STYLES: Final = {
     "unknown": "dim",
     "error": "magenta",
 }
-
-
-class Tally:
-    """The counts of a run, for its summary and exit code."""
-
-    def __init__(self) -> None:
-        self.verdicts: Counter[str] = Counter()
-        self.errors = 0
-        self.malicious = False
-        self.artifacts = 0
-        self.bytes = 0
-        self.engines: set[str] = set()
-        self._last: object = None
-        self._began = time.perf_counter()
-
-    def add(self, row: Row, *, expected: bool = False) -> None:
-        """Count a row.
-
-        Args:
-            row: The row.
-            expected: Whether its verdict is that of a check, which tells nothing of the user's artifacts.
-        """
-        self.verdicts[row.verdict.value] += 1
-        self.malicious |= row.verdict.value == "malicious" and not expected
-        self.engines.add(row.engine)
-        if row.error is not None:
-            self.errors += 1
-        if row.artifact != self._last:
-            self._last = row.artifact
-            self.artifacts += 1
-            self.bytes += row.size
-
-    def summary(self) -> str:
-        """One line: counts, files a second, megabytes a second."""
-        seconds = max(time.perf_counter() - self._began, 1e-9)
-        counts = ", ".join(f"{self.verdicts[verdict]:,} {verdict}" for verdict in VERDICT_STYLES if verdict != "error")
-        counts += f", {_plural(self.errors, 'error')}"
-        rate = f"{self.artifacts / seconds:,.0f} files/s, {self.bytes / 1e6 / seconds:,.1f} MB/s"
-        return f"{_plural(self.artifacts, 'artifact')}, {_plural(len(self.engines), 'engine')}: {counts} ({rate})"
 
 
 class Writer(Protocol):
@@ -175,18 +136,14 @@ class TableWriter:
             Text(verdict, style=VERDICT_STYLES[verdict]),
             Text(row.engine),
             Text(printable(_found(row))),
-            Text(printable(row.artifact)),
+            Text(shown_name(row.artifact)),
         ]
 
 
 def _found(row: Row) -> str:
     """What there is to say of a row, in a few words."""
     if row.error is not None:
-        return row.error[1]
+        return row.problem
     if row.analysis.malware_family:
         return row.analysis.malware_family
     return row.analysis.comments[0] if row.analysis.declined else ""
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

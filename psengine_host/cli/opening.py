@@ -1,0 +1,120 @@
+"""Opening an input: what the command line named becomes an artifact with its bounty, or a bounty to be obtained."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime, timedelta
+from typing import BinaryIO, Final
+
+import msgspec
+
+from psengine_host.artifacts import Artifact
+from psengine_host.bounty import LOCAL_LIFETIME, ArtifactType, Bounty
+from psengine_host.cli.inputs import FileInput, Input, RemoteInput, StreamInput, TextInput, UrlInput
+from psengine_host.cli.rows import shown_name
+from psengine_host.errors import ArtifactError
+from psengine_host.host import bounty_for
+from psengine_host.obtaining import Obtainer
+from psengine_host.settings import Settings
+from psengine_host.spool import Spool
+
+__all__ = ["MAX_BOUNTY_FILE", "Opener"]
+
+MAX_BOUNTY_FILE: Final = 64 << 20
+"""Bytes of a bounty file at most; a bounty may carry its artifact in a ``data:`` URI."""
+
+
+class Opener:
+    """Opens inputs.
+
+    Args:
+        settings: The host's settings: the time limit of a fetch, and what may be connected to.
+        spool: Where streams and fetched artifacts go.
+        lifetime: How long the bounties made here live; at least the host's time limit.
+    """
+
+    def __init__(self, settings: Settings, spool: Spool, lifetime: timedelta = LOCAL_LIFETIME) -> None:
+        self._timeout = settings.host.timeout
+        self._obtainer = Obtainer(settings, spool)
+        self._spool = spool
+        self._lifetime = max(lifetime, timedelta(seconds=self._timeout))
+
+    def open(self, item: Input) -> tuple[Artifact, Bounty]:
+        """The artifact of an input, and its local bounty. Close the artifact when done.
+
+        Args:
+            item: The input.
+
+        Raises:
+            ArtifactError: It cannot be had.
+            InvalidBounty: It is a URI that cannot be one.
+        """
+        artifact = self._artifact(item)
+        try:
+            bounty = bounty_for(artifact, identify=True, lifetime=self._lifetime)
+            if isinstance(item, (TextInput, RemoteInput)):
+                bounty = msgspec.structs.replace(bounty, artifact_uri=_uri(item))
+        except BaseException:
+            artifact.close()
+            raise
+        return artifact, bounty
+
+    def read_bounty(self, item: FileInput | StreamInput) -> Bounty:
+        """The bounty that a file or a stream holds in JSON.
+
+        Args:
+            item: The input.
+
+        Raises:
+            ArtifactError: It cannot be read, or is too long.
+            InvalidBounty: It is no bounty.
+        """
+        try:
+            with _stream(item) as stream:
+                raw = stream.read(MAX_BOUNTY_FILE + 1)
+        except OSError as error:
+            raise _unreadable(item, error) from error
+        if len(raw) > MAX_BOUNTY_FILE:
+            raise ArtifactError(f"{shown_name(item.name)}: more than {MAX_BOUNTY_FILE >> 20} MiB is no bounty")
+        return Bounty.decode(raw, file_allowed=True)
+
+    def _artifact(self, item: Input) -> Artifact:
+        if isinstance(item, FileInput):
+            return Artifact.from_path(item.path, name=item.name)
+        if isinstance(item, StreamInput):
+            try:
+                opened = _stream(item)
+            except OSError as error:
+                raise _unreadable(item, error) from error
+            with opened as stream:
+                return Artifact.from_stream(stream, self._spool, name=item.name)
+        if isinstance(item, UrlInput):
+            _provisional(item.uri, ArtifactType.URL)
+            return Artifact.from_url(item.uri, spool=self._spool)
+        if isinstance(item, (TextInput, RemoteInput)):
+            deadline = time.monotonic() + self._timeout
+            return self._obtainer.obtain(_provisional(_uri(item), ArtifactType.FILE), deadline)
+        raise ArtifactError(f"{shown_name(item.name)}: {item.message}")
+
+
+def _stream(item: FileInput | StreamInput) -> AbstractContextManager[BinaryIO]:
+    """The input, open; standard input stays so afterwards, or the next file that is opened would take its place."""
+    if isinstance(item, FileInput):
+        return open(item.path, "rb")
+    stream = item.open()
+    return nullcontext(stream) if item.name == "-" else stream
+
+
+def _uri(item: TextInput | RemoteInput) -> str:
+    return item.text if isinstance(item, TextInput) else item.uri
+
+
+def _provisional(uri: str, artifact_type: ArtifactType) -> Bounty:
+    """A bounty for a URI whose content is not known yet; checks the URI."""
+    expiration = datetime.now(UTC) + timedelta(days=2)
+    return Bounty(id=0, artifact_type=artifact_type, artifact_uri=uri, expiration=expiration)
+
+
+def _unreadable(item: FileInput | StreamInput, error: OSError) -> ArtifactError:
+    return ArtifactError(f"{shown_name(item.name)}: {(error.strerror or str(error)).lower()}")

@@ -1,0 +1,115 @@
+"""The standard streams: whose they are while engines run, and what becomes of them when something is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import IO, Final
+
+__all__ = ["engine_prints_to_stderr", "forget_output", "open_missing_streams", "output_failed", "seal_stdout"]
+
+_STREAMS: Final = (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w"))
+
+
+def open_missing_streams() -> None:
+    """Open what the caller closed (``2>&-``), so that no file an engine opens becomes a standard stream."""
+    for name, descriptor, mode in _STREAMS:
+        if getattr(sys, name) is not None:
+            continue
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != descriptor:
+                os.dup2(nowhere, descriptor)
+                os.close(nowhere)
+        setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115 - it lives as long as the process
+
+
+@contextlib.contextmanager
+def engine_prints_to_stderr() -> Iterator[IO[str]]:
+    """Keep standard output for the host: whatever an engine prints meanwhile, C code too, goes to standard error.
+
+    Yields:
+        The real standard output, for what the command has to say.
+    """
+    stdout = sys.stdout
+    stdout.flush()
+    descriptor, errors = _descriptor(stdout), _descriptor(sys.stderr)
+    if descriptor is None or errors is None:  # no file: a buffer of whoever calls this in their own process
+        with contextlib.redirect_stdout(sys.stderr):
+            yield stdout
+        return
+    kept = os.dup(descriptor)
+    try:
+        os.dup2(errors, descriptor)
+        with open(kept, "w", encoding="utf-8", errors="surrogateescape", newline="", closefd=False) as out:
+            try:
+                with contextlib.redirect_stdout(sys.stderr):
+                    yield out
+            except OSError:
+                if _cannot_be_written(out):
+                    _point_nowhere(kept)  # else the end of this block raises the same again
+                raise
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            stdout.flush()  # an engine may have kept sys.__stdout__
+        _flush_c_streams()
+        os.dup2(kept, descriptor)
+        os.close(kept)
+
+
+def seal_stdout() -> None:
+    """Send what is printed from now on to standard error: the program has said what it had to say.
+
+    An engine's ``atexit`` functions, threads and C buffers get their turn after the program's end.
+    """
+    descriptor, errors = _descriptor(sys.stdout), _descriptor(sys.stderr)
+    if descriptor is not None and errors is not None:
+        os.dup2(errors, descriptor)
+
+
+def output_failed(error: OSError) -> bool:
+    """Whether an error is one of writing to a stream: disk full, quota, file too large, device at fault."""
+    import errno
+
+    return error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def forget_output() -> None:
+    """Let the interpreter's last flush of the streams go nowhere, or it would complain of the same again."""
+    for stream in (sys.stdout, sys.stderr):
+        descriptor = _descriptor(stream)
+        if descriptor is not None and _cannot_be_written(stream):
+            _point_nowhere(descriptor)
+
+
+def _descriptor(stream: IO[str]) -> int | None:
+    try:
+        return stream.fileno()
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _cannot_be_written(stream: IO[str]) -> bool:
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        return True
+    return False
+
+
+def _point_nowhere(descriptor: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+def _flush_c_streams() -> None:
+    """Write out what C code printed: it would follow at the process's end, when the descriptor is ours again."""
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).fflush(None)

@@ -1,0 +1,59 @@
+"""The counts of a run, for its summary and exit code."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+from psengine_host.cli.rows import Row
+
+__all__ = ["Tally"]
+
+
+class Tally:
+    """Counts rows.
+
+    Attributes:
+        errors: Rows with an error.
+        malicious: Whether something is malicious, checks aside.
+        artifacts: Artifacts seen.
+        bytes: Their sizes together.
+    """
+
+    def __init__(self) -> None:
+        self.verdicts: Counter[str] = Counter()
+        self.errors = 0
+        self.malicious = False
+        self.artifacts = 0
+        self.bytes = 0
+        self.engines: set[str] = set()
+        self._began = time.perf_counter()
+
+    def add(self, row: Row, *, expected: bool = False) -> None:
+        """Count a row.
+
+        Args:
+            row: The row.
+            expected: Whether its verdict is that of a check, which tells nothing of the user's artifacts.
+        """
+        self.verdicts[row.verdict.value] += 1
+        self.malicious |= row.verdict.value == "malicious" and not expected
+        self.engines.add(row.engine)
+        self.errors += row.error is not None
+        if row.first:
+            self.artifacts += 1
+            self.bytes += row.size
+
+    def summary(self) -> str:
+        """One line: counts, files a second, megabytes a second."""
+        seconds = max(time.perf_counter() - self._began, 1e-9)
+        counts = ", ".join(
+            f"{self.verdicts[verdict]:,} {verdict}" for verdict in ("malicious", "suspicious", "benign", "unknown")
+        )
+        counts += f", {_plural(self.errors, 'error')}"
+        rate = f"{self.artifacts / seconds:,.0f} files/s, {self.bytes / 1e6 / seconds:,.1f} MB/s"
+        return f"{_plural(self.artifacts, 'artifact')}, {_plural(len(self.engines), 'engine')}: {counts} ({rate})"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
