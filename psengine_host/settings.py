@@ -20,6 +20,11 @@ _LONGEST_TIMEOUT: Final = 86_400
 _LONGEST_OBSERVER_TIMEOUT: Final = 3_600
 
 
+def _check_seconds(name: str, value: object, most: int) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= most:  # false for NaN as well
+        raise SettingsError(f"{name}: must be more than 0 and at most {most} seconds, got {shown(value)}")
+
+
 class HostSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[host]``.
 
@@ -120,7 +125,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         except msgspec.ValidationError as error:
             raise SettingsError(f"{path}: {_explain(str(error), table)}") from error
         except SettingsError as error:
-            raise SettingsError(f"{path}: {error}") from None
+            where = "PSENGINE_NETWORK_ALLOW" if allow and str(error).startswith("network.allow") else path
+            raise SettingsError(f"{where}: {error}") from None
         return settings
 
     def uses(self, engine: str) -> bool:
@@ -161,11 +167,6 @@ _KNOWN: Final = {
     "bids": ("policy",),
     "network": ("allow", "max_artifact_size"),
 }
-
-
-def _check_seconds(name: str, value: object, most: int) -> None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= most:  # false for NaN as well
-        raise SettingsError(f"{name}: must be more than 0 and at most {most} seconds, got {shown(value)}")
 
 
 def _explain(message: str, table: Mapping[str, Any]) -> str:
