@@ -31,7 +31,7 @@ def _install_everything(session: nox.Session, *groups: str) -> None:
 
 def _pytest(session: nox.Session, *arguments: str) -> None:
     """Run pytest; with PSENGINE_NO_SKIPS set, a skipped test is a failure."""
-    report = Path(session.create_tmp()) / "report.xml"
+    report = Path(session.virtualenv.location) / "report.xml"  # not create_tmp(), which moves TMPDIR for the tests too
     session.run("pytest", f"--junitxml={report}", *arguments)
     if not os.environ.get("PSENGINE_NO_SKIPS"):
         return
