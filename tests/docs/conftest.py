@@ -152,6 +152,18 @@ def tutorial():
 
 
 @pytest.fixture
+def make_page(tmp_path, monkeypatch):
+    """Makes a page of a text."""
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+
+    def make(text):
+        (tmp_path / "page.md").write_text(text)
+        return read_page(tmp_path / "page.md")
+
+    return make
+
+
+@pytest.fixture
 def root():
     """The root of the project."""
     return ROOT
@@ -215,55 +227,56 @@ def matches():
 class Terminal:
     """A folder, a terminal of 120 columns, and ``psengine``, ``python``, ``pytest`` and ``pip`` as a reader has them.
 
-    Whatever a command exports, and where it goes, holds for the next one, as in one shell. ``pip install -e FOLDER``
-    writes the metadata that pip would, and needs no network; every other use of pip is not run.
+    Whatever a command exports, and where it goes, holds for the next one, as in one shell. Nothing is installed but the
+    host and the libraries of whoever runs the tests. ``pip install -e FOLDER`` writes the metadata that pip would, and
+    needs no network; every other use of pip is not run.
     """
 
     RUN = frozenset(
-        {
-            "psengine",
-            "python",
-            "pytest",
-            "echo",
-            "printf",
+        (
             "cat",
-            "mkdir",
             "cd",
-            "ls",
             "cp",
+            "echo",
             "export",
-            "touch",
-            "truncate",
             "head",
+            "ls",
+            "mkdir",
             "mv",
-            "unset",
             "pip",
-        }
+            "printf",
+            "psengine",
+            "pytest",
+            "python",
+        )
+        + ("rm", "touch", "truncate", "unset")
     )
 
     def __init__(self, folder, runtime):
         self.site = folder / "site"
         self.bin = folder / "bin"
-        self.home = folder / "home"
         self.folder = folder / "work"
-        for place in (self.site, self.bin, self.home, self.folder):
+        self._programs = folder / "programs"
+        self._libraries = folder / "libraries"
+        home = folder / "home"
+        for place in (self.site, self.bin, self.folder, self._programs, self._libraries, home):
             place.mkdir()
+        _link_libraries(self._libraries)
+        self._path_file = folder / "path"
         self._state = folder / "state"
         self._where = folder / "where"
         self._code = 0
-        self._script("psengine", "from psengine_host.__main__ import main", "main()")
-        self._script("python", "import os, sys", "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])")
-        self._script(
-            "pytest",
-            "import os, sys",
-            "os.execv(sys.executable, [sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider', *sys.argv[1:]])",
+        inherited = [Path(place) for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+        self._paths = [self.site, *inherited, ROOT, self._libraries]
+        self._write_paths()
+        self._program("psengine", "from psengine_host.__main__ import main\nmain()\n")
+        self._program("python")
+        self._program(
+            "pytest", "import sys, pytest\nsys.exit(pytest.main(['-p', 'no:cacheprovider', *sys.argv[1:]]))\n"
         )
-        self._engines = []
-        self._inherited = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
-        self._paths = [self.site]
-        self.environment = {
+        self._environment = {
             "PATH": f"{self.bin}:{os.environ['PATH']}",
-            "HOME": str(self.home),
+            "HOME": str(home),
             "TERM": "dumb",
             "COLUMNS": "120",
             "LINES": "40",
@@ -274,27 +287,22 @@ class Terminal:
         }
 
     def install(self, folder):
-        """Make the engine of a folder with a ``pyproject.toml`` discoverable, as ``pip install -e`` does.
-
-        Returns its metadata's name and version.
-        """
+        """Make what a folder with a ``pyproject.toml`` offers discoverable, as ``pip install -e`` does."""
         project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-        module = project["name"].replace("-", "_")
-        info = self.site / f"{module}-{project['version']}.dist-info"
+        info = self.site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
         info.mkdir(exist_ok=True)
-        (info / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-        )
+        metadata = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+        (info / "METADATA").write_text(metadata)
         lines = []
         for group, entries in project.get("entry-points", {}).items():
             lines += [f"[{group}]", *(f"{name} = {value}" for name, value in entries.items())]
-            self._engines += [name for name in entries if group == "psengine.engines"]
         (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
         for name, target in project.get("scripts", {}).items():
-            where, function = target.split(":")
-            self._script(name, f"from {where} import {function}", f"{function}()")
+            module, function = target.split(":")
+            self._program(name, f"import sys\nfrom {module} import {function}\nsys.exit({function}())\n")
         if folder not in self._paths:
-            self._paths.append(folder)
+            self._paths.insert(1, folder)
+            self._write_paths()
 
     def write(self, block):
         """Write, or change, the file that a block is."""
@@ -327,22 +335,44 @@ class Terminal:
 
     def shell(self, line):
         """Run a line of shell, as a reader would after what has been run; its exit code and what it wrote."""
-        found = {
-            "PYTHONPATH": os.pathsep.join([*map(str, self._paths), *self._inherited, str(ROOT)]),
-            "PSENGINE_ENGINES": ",".join(self._engines) or "none-of-this-page",
-        }
         script = (
             f"cd {shlex.quote(str(self.current))}\n[ -f {self._state} ] && . {self._state}\n"
-            f"export {' '.join(f'{name}={shlex.quote(value)}' for name, value in found.items())}\n"
             f"(exit {self._code})\n{line}\ncode=$?\n"
             f"declare -px > {self._state}\npwd > {self._where}\nexit $code\n"
         )
-        return _in_a_terminal(script, self.environment)
+        return _in_a_terminal(script, self._environment)
 
-    def _script(self, name, *lines):
+    def _write_paths(self):
+        self._path_file.write_text(os.pathsep.join(map(str, self._paths)))
+
+    def _program(self, name, source=None):
+        """A program as an installation makes it, that finds what is installed here and nothing else."""
+        script = ""
+        if source is not None:
+            script = shlex.quote(str(self._programs / name))
+            (self._programs / name).write_text(source)
+        # The reader's own PYTHONPATH goes before. -S: nothing of the site-packages of whoever runs the tests.
         path = self.bin / name
-        path.write_text("\n".join([f"#!{sys.executable}", *lines]) + "\n")
+        found = f"$(cat {shlex.quote(str(self._path_file))})"
+        path.write_text(
+            f'#!/bin/bash\nexport PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}{found}"\n'
+            f'exec {shlex.quote(sys.executable)} -S {script} "$@"\n'
+        )
         path.chmod(0o755)
+
+
+def _link_libraries(folder):
+    """Link what is installed into a folder, but for engines, observers and wrappers, and what acts at start-up."""
+    for place in map(Path, sys.path):
+        if place.name not in ("site-packages", "dist-packages") or not place.is_dir():
+            continue
+        for entry in place.iterdir():
+            offers = entry / "entry_points.txt"
+            ours = offers.is_file() and re.search(
+                r"^\[psengine\.(engines|observers|wrappers)\]", offers.read_text(), re.MULTILINE
+            )
+            if not ours and entry.suffix != ".pth" and not (folder / entry.name).exists():
+                (folder / entry.name).symlink_to(entry)
 
 
 def _in_a_terminal(script, environment):
