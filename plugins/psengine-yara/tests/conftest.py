@@ -56,7 +56,8 @@ class Pack:
         self.names = [rule.identifier for rule in rules]
         self._scanner = scanner
 
-    def matches(self, data: bytes):
+    def matches(self, data: bytes, seconds: int = 60):
+        self._scanner.set_timeout(seconds)
         return self._scanner.scan(data).matching_rules
 
 

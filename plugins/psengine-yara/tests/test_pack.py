@@ -93,6 +93,15 @@ def test_neither_nothing_nor_zeros_nor_noise_of_a_samples_size_match(pair_of, pa
         assert [rule.identifier for rule in pack.matches(data)] == []
 
 
+@pytest.mark.parametrize(
+    "token", ["powershell ", "http://", "DDE ", "PK\x03\x04", "$_GET[", "<svg ", "<input ", "<Relationship ", "wget "]
+)
+def test_a_file_made_to_be_slow_is_scanned_in_bearable_time(pack, token):
+    # About half a second: gaps in regular expressions are bounded tightly, for each start of a match pays for its gap.
+    assert pack.matches(token.encode() * ((1 << 20) // len(token)), seconds=20) == ()
+
+
+@pytest.mark.timeout(300)
 def test_yara_x_takes_every_regular_expression_as_python_does(pack):
     # Some that are right by the book find nothing in YARA-X 1.23: repetitions that overlap with what follows them.
     patterns = [match for text in pack.texts for match in PATTERN.findall(text)]

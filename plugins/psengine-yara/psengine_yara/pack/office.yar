@@ -97,9 +97,9 @@ rule Office_Remote_Template : office
         date = "2026-11-25"
     strings:
         // Attributes come in any order, so each stands for itself within one element.
-        $first = /<Relationship [^>]{0,400}relationships\/attachedTemplate"[^>]{0,600}Target[ ]?=[ ]?"(https?|ftp|mhtml|\\\\\\\\)[^"]{2,400}"[^>]{0,200}TargetMode[ ]?=[ ]?"External"/i
-        $second = /<Relationship [^>]{0,400}TargetMode[ ]?=[ ]?"External"[^>]{0,200}relationships\/attachedTemplate"[^>]{0,600}Target[ ]?=[ ]?"https?:/i
-        $third = /<Relationship [^>]{0,400}Target[ ]?=[ ]?"https?:[^"]{2,400}"[^>]{0,200}relationships\/attachedTemplate"/i
+        $first = /<Relationship [^<>]{0,300}relationships\/attachedTemplate"[^<>]{0,300}Target[ ]?=[ ]?"(https?|ftp|mhtml|\\\\\\\\)[^"<>]{2,200}"[^<>]{0,100}TargetMode[ ]?=[ ]?"External"/i
+        $second = /<Relationship [^<>]{0,300}TargetMode[ ]?=[ ]?"External"[^<>]{0,100}relationships\/attachedTemplate"[^<>]{0,300}Target[ ]?=[ ]?"https?:/i
+        $third = /<Relationship [^<>]{0,300}Target[ ]?=[ ]?"https?:[^"<>]{2,200}"[^<>]{0,100}relationships\/attachedTemplate"/i
         $flat = "<?mso-application progid=\"Word.Document\"?>"
         $package = "http://schemas.microsoft.com/office/2006/xmlPackage"
     condition:
@@ -132,7 +132,7 @@ rule Office_DDE_Command : office dde
         author = "psengine-yara"
         date = "2026-11-25"
     strings:
-        $field = /\bDDE(AUTO)?[ \t]{1,4}["'\\]{0,3}([a-z]:)?[^\r\n<>{}]{0,120}\b(cmd|powershell|mshta|rundll32|regsvr32|wscript|cscript)(\.exe)?\b/i
+        $field = /\bDDE(AUTO)?[ \t]{1,4}["'\\]{0,3}([a-z]:)?[^\r\n<>{}]{0,48}\b(cmd|powershell|mshta|rundll32|regsvr32|wscript|cscript)(\.exe)?\b/i
         $instruction1 = /<w:(instrText|fldSimple)\b/
         $instruction2 = "\\fldinst"
         $flat = "<?mso-application"

@@ -12,7 +12,7 @@ rule PowerShell_Encoded_Command : powershell obfuscation
         date = "2026-11-25"
     strings:
         // Base64 of UTF-16 text from ASCII: of each eight characters four are bound to a few letters.
-        $command = /\b(powershell|pwsh)(\.exe)?["']?[ \t][^\r\n]{0,200}[ \t'"]?[-\/]e(nc?|nco[a-z]{0,11}|c)?[ \t]{1,4}["']?([A-Za-z0-9+\/][AQgw][AB][A-Za-z0-9+\/]A[A-H][AEIMQUYcgkosw048]A){4}/i ascii wide
+        $command = /\b(powershell|pwsh)(\.exe)?["']?[ \t][^\r\n]{0,100}[-\/]e(nc?|nco[a-z]{0,11}|c)?[ \t]{1,4}["']?([A-Za-z0-9+\/][AQgw][AB][A-Za-z0-9+\/]A[A-H][AEIMQUYcgkosw048]A){4}/i ascii wide
         $hide = /[-\/]w(in|indowstyle)?[ \t:]{1,3}["']?(hid|h\b|1\b)/i ascii wide
         $profile = /[-\/]nop(rofile)?\b/i ascii wide
         $policy = /[-\/]e(p|x|xec|xecutionpolicy)[ \t:]{1,3}["']?(bypass|unrestricted)/i ascii wide
@@ -33,13 +33,14 @@ rule PowerShell_Download_Cradle : powershell downloader
         date = "2026-11-25"
     strings:
         $run = /\b(iex|invoke-expression)\b/i ascii wide
-        $fetch1 = /\bnew-object[ \t]{1,3}["']?(system\.)?net\.webclient["']?[ \t]?\)[ \t]?\.[ \t]?["']?download(string|data)/i ascii wide
-        $fetch2 = /\b(iwr|irm|invoke-webrequest|invoke-restmethod|curl)\b[^\r\n|]{1,200}https?:\/\/[^\r\n|]{3,200}\|[ \t]*(iex|invoke-expression)\b/i ascii wide
-        $hide = /\b(powershell|pwsh)(\.exe)?["']?[ \t][^\r\n]{0,120}[-\/]w(in|indowstyle)?[ \t:]{1,3}["']?(hid|h\b|1\b)/i ascii wide
-        $bare = /https?:\/\/([0-9]{1,3}\.){3}[0-9]{1,3}[:\/][^\r\n"']{1,200}/ ascii wide
+        $fetch = /\bnew-object[ \t]{1,3}["']?(system\.)?net\.webclient["']?[ \t]?\)[ \t]?\.[ \t]?["']?download(string|data)/i ascii wide
+        $get = /\b(iwr|irm|invoke-webrequest|invoke-restmethod|curl)\b[^\r\n|;]{1,40}https?:\/\/[a-z0-9]/i ascii wide
+        $pipe = /\|[ \t]{0,4}(iex|invoke-expression)\b/i ascii wide
+        $hide = /\b(powershell|pwsh)(\.exe)?["']?[ \t][^\r\n]{0,60}[-\/]w(in|indowstyle)?[ \t:]{1,3}["']?(hid|h\b|1\b)/i ascii wide
+        $bare = /https?:\/\/([0-9]{1,3}\.){3}[0-9]{1,3}[:\/][^\r\n"']/ ascii wide
         $split = /["']dow["'][ \t]?\+[ \t]?["']nl/i ascii wide
     condition:
-        $run and any of ($fetch*) and any of ($hide, $bare, $split)
+        $run and ($fetch or ($get and $pipe)) and any of ($hide, $bare, $split)
 }
 
 rule PowerShell_AMSI_Bypass : powershell evasion
@@ -60,7 +61,7 @@ rule PowerShell_AMSI_Bypass : powershell evasion
         $buffer = /Amsi['"+ \t]{0,8}Scan['"+ \t]{0,8}Buffer/i ascii wide
         $protect = "VirtualProtect" nocase ascii wide
         $copy = /\[?(System\.Runtime\.InteropServices\.)?Marshal\]?(::|\.)(Copy|WriteByte)/i ascii wide
-        $load = /GetProcAddress[^;]{0,200}LoadLibrary|LoadLibrary[^;]{0,400}GetProcAddress/is ascii wide
+        $load = /GetProcAddress[^;]{0,80}LoadLibrary|LoadLibrary[^;]{0,80}GetProcAddress/is ascii wide
     condition:
         (($failed or $context) and $utils and any of ($set*)) or
         ($buffer and $protect and $copy and $load)

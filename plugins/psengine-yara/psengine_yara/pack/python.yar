@@ -28,8 +28,8 @@ rule Python_Remote_Exec : python downloader
         author = "psengine-yara"
         date = "2026-11-25"
     strings:
-        $urllib = /\bexec[ \t]*\([ \t]*(compile[ \t]*\([ \t]*)?(urllib\.request\.|urllib2?\.|__import__[ \t]*\([ \t]*["']urllib[^)]{0,20}\)(\.request)?\.)?urlopen[ \t]*\([ \t]*["']http:\/\/[^"'\r\n]{3,200}["']/
-        $requests = /\bexec[ \t]*\([ \t]*(__import__[ \t]*\([ \t]*["']requests["'][ \t]*\)|requests)\.get[ \t]*\([ \t]*["']https?:\/\/[^"'\r\n]{3,200}["'][^\r\n]{0,80}\.(text|content)/
+        $urllib = /\bexec[ \t]*\([ \t]*(compile[ \t]*\([ \t]*)?(urllib\.request\.|urllib2?\.|__import__[ \t]*\([ \t]*["']urllib[^)]{0,20}\)(\.request)?\.)?urlopen[ \t]*\([ \t]*["']http:\/\/[^"'\r\n]{3,120}["']/
+        $requests = /\bexec[ \t]*\([ \t]*(__import__[ \t]*\([ \t]*["']requests["'][ \t]*\)|requests)\.get[ \t]*\([ \t]*["']https?:\/\/[^"'\r\n]{3,120}["'][^\r\n]{0,40}\.(text|content)/
         $hide = /(CREATE_NO_WINDOW|creationflags|0x08000000|pythonw|SW_HIDE|daemon[ \t]*=[ \t]*True|except[ \t]*(Exception)?[ \t]*:[ \t\r\n]*pass|os\.fork[ \t]*\(|devnull)/
     condition:
         filesize < 4MB and any of ($urllib, $requests) and $hide

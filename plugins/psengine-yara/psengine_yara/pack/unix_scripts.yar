@@ -20,8 +20,8 @@ rule Shell_Download_And_Execute : shell downloader
         date = "2026-11-25"
     strings:
         $folder = /\bcd[ \t]+(\/tmp|\/var\/tmp|\/dev\/shm|\/var\/run)\b/
-        $fetch = /\b(wget|curl|tftp|busybox[ \t]+wget)[ \t][^\n]{0,200}(https?|ftp):\/\/[^\s'"]{4,200}/
-        $target = /\b(wget|curl)[ \t][^\n]{0,200}[ \t](-O|-o|--output(-document)?)[ =]?["']?(\/tmp\/|\/var\/tmp\/|\/dev\/shm\/)/
+        $fetch = /\b(wget|curl|tftp)[ \t][^\n|;&]{0,80}(https?|ftp):\/\/[^\s'"]{4}/
+        $target = /\b(wget|curl)[ \t][^\n|;&]{0,120}[ \t](-O|-o|--output(-document)?)[ =]?["']?(\/tmp\/|\/var\/tmp\/|\/dev\/shm\/)/
         $mode = /\bchmod[ \t]+(\+x|a\+x|u\+x|0?7[0-7][0-7])[ \t]/
         $start = /(^|[\n;&][ \t]*)(\.\/|\/tmp\/|\/var\/tmp\/|\/dev\/shm\/|nohup[ \t]+(\.|\/tmp|\/dev\/shm)\/)[A-Za-z0-9._-]{1,40}/
         $remove = /\brm[ \t]+(-[rf]{1,2}[ \t]+)?["']?(\.\/|\/tmp\/|\/var\/tmp\/|\/dev\/shm\/|\$0|\*)?[A-Za-z0-9._*$-]{1,40}/
@@ -39,7 +39,7 @@ rule Shell_Architecture_Spray : shell botnet
         author = "psengine-yara"
         date = "2026-11-25"
     strings:
-        $fetch = /\b(wget|curl|tftp|ftpget)[ \t][^\n]{0,120}(https?:\/\/|-g[ \t]|-r[ \t])/
+        $fetch = /\b(wget|curl|tftp|ftpget)[ \t][^\n|;&]{0,60}(https?:\/\/|-g[ \t]|-r[ \t])/
         $mode = /\bchmod[ \t]+(\+x|0?777|\*)/
         $cpu1 = /[\/. _-](mips|mpsl|mipsel)([\s;'"]|$)/
         $cpu2 = /[\/. _-]arm[4-7]?l?([\s;'"]|$)/
@@ -64,9 +64,9 @@ rule Shell_Pipe_To_Shell_Hidden : shell downloader
         author = "psengine-yara"
         date = "2026-11-25"
     strings:
-        $bare = /\b(curl|wget)[ \t][^\n|]{0,120}http:\/\/([0-9]{1,3}\.){3}[0-9]{1,3}[^\n|]{0,120}\|[ \t]*(sudo[ \t]+)?(ba|da|z)?sh\b/
-        $quiet = /\b(curl|wget)[ \t][^\n|]{0,160}https?:\/\/[^\n|]{3,160}\|[ \t]*(nohup[ \t]+)?(ba|da|z)?sh\b[^\n]{0,40}>[ \t]*\/dev\/null[ \t]+2>&1[ \t]*&/
-        $either = /\([ \t]*(curl|wget)[ \t][^\n|]{3,160}\|\|[ \t]*(curl|wget)[ \t][^\n|]{3,160}\)[ \t]*\|[ \t]*(ba|da|z)?sh\b/
+        $bare = /\b(curl|wget)[ \t][^\n|;&]{0,60}http:\/\/([0-9]{1,3}\.){3}[0-9]{1,3}[^\n|;&]{0,80}\|[ \t]*(sudo[ \t]+)?(ba|da|z)?sh\b/
+        $quiet = /\b(curl|wget)[ \t][^\n|;&]{0,60}https?:\/\/[^\n|;]{3,120}\|[ \t]*(nohup[ \t]+)?(ba|da|z)?sh\b[^\n]{0,40}>[ \t]*\/dev\/null[ \t]+2>&1[ \t]*&/
+        $either = /\([ \t]*(curl|wget)[ \t][^\n|;&()]{3,100}\|\|[ \t]*(curl|wget)[ \t][^\n|;&()]{3,100}\)[ \t]*\|[ \t]*(ba|da|z)?sh\b/
     condition:
         Is_Shell_Script and filesize < 256KB and any of them
 }
@@ -157,7 +157,7 @@ rule Cron_Download_Persistence : shell persistence
         author = "psengine-yara"
         date = "2026-11-25"
     strings:
-        $job = /(\*|\*\/[0-9]{1,2})[ \t]+\*[ \t]+\*[ \t]+\*[ \t]+\*[ \t]+([a-z]{2,12}[ \t]+)?[^\n]{0,60}\b(curl|wget)[ \t][^\n|]{3,200}\|[ \t]*(ba|da|z)?sh\b/
+        $job = /(\*|\*\/[0-9]{1,2})[ \t]+\*[ \t]+\*[ \t]+\*[ \t]+\*[ \t]+([a-z]{2,12}[ \t]+)?[^\n|;]{0,40}\b(curl|wget)[ \t][^\n|;]{3,100}\|[ \t]*(ba|da|z)?sh\b/
         $install1 = /\|[ \t]*crontab[ \t]+-/
         $install2 = />{1,2}[ \t]*["']?\/(etc\/cron(tab|\.d\/)|var\/spool\/cron\/)/
         $install3 = /\bcrontab[ \t]+["']?\/(tmp|var\/tmp|dev\/shm)\//

@@ -37,11 +37,11 @@ rule SVG_Script_Redirect : svg
     strings:
         $svg = /<svg[ \t\r\n>]/i
         $page = /<(html|!doctype[ \t]+html)\b/i
-        $script = /<script\b[^>]{0,200}>/i
-        $handler = /<svg\b[^>]{0,1000}\bonload[ \t]*=/i
+        $script = /<script\b[^<>]{0,200}>/i
+        $handler = /<svg\b[^<>]{0,400}[ \t\r\n]onload[ \t]*=/i
         $move = /\b(window|document|top|self|parent)\.location(\.href)?[ \t]*=|\blocation\.(replace|assign)[ \t]*\(/
         $decode = /\beval[ \t]*\(|\batob[ \t]*\(|String\.fromCharCode[ \t]*\(|\bunescape[ \t]*\(|\bFunction[ \t]*\(/
-        $remote = /["'`](https?:)?\/\/[a-z0-9.-]{4,200}/i
+        $remote = /["'`](https?:)?\/\/[a-z0-9.-]{4}/i
     condition:
         $svg in (0 .. 2048) and not $page in (0 .. 2048) and ($script or $handler) and
         (($move and ($remote or $decode)) or (#decode > 1))
@@ -77,9 +77,9 @@ rule HTML_Attachment_Login_Form : html phishing
         date = "2026-11-25"
     strings:
         $page = /<(html|!doctype[ \t]+html)\b/i
-        $password = /<input\b[^>]{0,300}type[ \t]*=[ \t]*["']?password/i
-        $prefilled = /<input\b[^>]{0,300}value[ \t]*=[ \t]*["'][a-z0-9._%+-]{1,64}@[a-z0-9.-]{3,100}["']/i
-        $action = /<form\b[^>]{0,300}action[ \t]*=[ \t]*["']https?:\/\/[^"'>]{4,300}\.php["']/i
+        $password = /<input\b[^<>]{0,300}type[ \t]*=[ \t]*["']?password/i
+        $prefilled = /<input\b[^<>]{0,300}value[ \t]*=[ \t]*["'][a-z0-9._%+-]{1,64}@[a-z0-9.-]{3}/i
+        $action = /<form\b[^<>]{0,100}action[ \t]*=[ \t]*["']https?:\/\/[^"'<>]{4,120}\.php["']/i
         $bot = /https:\/\/api\.telegram\.org\/bot[0-9]{6,12}:/
         $lure = /(session (has )?expired|verify your (account|identity|password)|sign in to (view|continue|access) (the |your )?(document|file|message)|mailbox (is )?(full|quota))/i
     condition:

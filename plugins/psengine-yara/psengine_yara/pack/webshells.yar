@@ -30,7 +30,7 @@ rule PHP_Command_From_Request : webshell php
     strings:
         $open = /<\?(php\b|=|[ \t\r\n@])/i
         $call = /\b(system|shell_exec|passthru|exec|popen|proc_open|pcntl_exec)[ \t]*\([ \t]*@?((base64_decode|trim|stripslashes|urldecode|str_rot13)[ \t]*\([ \t]*)?@?\$_(GET|POST|REQUEST|COOKIE)[ \t]*\[/i
-        $ticks = /`[ \t]*\{?\$_(GET|POST|REQUEST|COOKIE)[ \t]*\[[^`\r\n]{1,60}`/i
+        $ticks = /`[ \t]*\{?\$_(GET|POST|REQUEST|COOKIE)[ \t]*\[[^`\r\n]{1,40}`/i
         $indirect = /\$_(GET|POST|REQUEST|COOKIE)[ \t]*\[[^\]\r\n]{1,20}\][ \t]*\([ \t]*@?\$_(GET|POST|REQUEST|COOKIE)[ \t]*\[/i
     condition:
         $open in (0 .. 4096) and any of ($call, $ticks, $indirect)

@@ -10,7 +10,7 @@ rule Batch_Certutil_Download : windows downloader
         author = "psengine-yara"
         date = "2026-11-25"
     strings:
-        $fetch = /\bcertutil(\.exe)?["']?[ \t][^\r\n]{0,60}[-\/]urlcache[ \t][^\r\n]{0,80}https?:\/\/[^\r\n]{4,200}\.(exe|dll|scr|bat|cmd|ps1|vbs|js|hta|txt|png|jpg)\b/i
+        $fetch = /\bcertutil(\.exe)?["']?[ \t][^\r\n]{0,30}[-\/]urlcache[ \t][^\r\n]{0,40}https?:\/\/[^\s"]{4,120}\.(exe|dll|scr|bat|cmd|ps1|vbs|js|hta|txt|png|jpg)\b/i
         $start1 = /(^|[\r\n&|][ \t]*)@?(start|call)[ \t]+("[^"\r\n]{0,40}"[ \t]+)?(\/[a-z]+[ \t]+)*["']?[^\r\n&|]{0,120}\.(exe|bat|cmd|vbs|js|hta|scr)\b/i
         $start2 = /\b(rundll32|regsvr32|wscript|cscript|powershell)(\.exe)?[ \t]+[^\r\n]{0,100}(%temp%|%appdata%|%public%|%programdata%)/i
         $start3 = /&&?[ \t]*["']?(%temp%|%appdata%|%public%|%programdata%)[^\r\n]{1,80}\.(exe|bat|cmd|scr)/i
@@ -29,8 +29,8 @@ rule Batch_Bitsadmin_Download : windows downloader
         author = "psengine-yara"
         date = "2026-11-25"
     strings:
-        $fetch = /\bbitsadmin(\.exe)?["']?[ \t]+\/transfer[ \t][^\r\n]{1,120}https?:\/\/[^\r\n]{4,200}\.(exe|dll|scr|bat|cmd|ps1|vbs|js|hta)\b/i
-        $start = /(^|[\r\n&|][ \t]*)@?(start|call|rundll32|regsvr32|wscript|cscript)[ \t]+[^\r\n]{1,160}\.(exe|dll|bat|cmd|vbs|js|hta|scr)\b/i
+        $fetch = /\bbitsadmin(\.exe)?["']?[ \t]+\/transfer[ \t][^\r\n]{1,60}https?:\/\/[^\s"]{4,120}\.(exe|dll|scr|bat|cmd|ps1|vbs|js|hta)\b/i
+        $start = /(^|[\r\n&|][ \t]*)@?(start|call|rundll32|regsvr32|wscript|cscript)[ \t]+[^\r\n&|]{1,100}\.(exe|dll|bat|cmd|vbs|js|hta|scr)\b/i
         $batch = /(^|[\r\n])[ \t]*@?(echo[ \t]+off|setlocal|set[ \t]+[a-z0-9_]{1,30}=)/i
     condition:
         filesize < 512KB and all of them
@@ -46,7 +46,7 @@ rule Mshta_Inline_Script : windows
         author = "psengine-yara"
         date = "2026-11-25"
     strings:
-        $inline = /\bmshta(\.exe)?["']?[ \t]+["']?(vbscript|javascript):[^\r\n]{4,400}/i ascii wide
+        $inline = /\bmshta(\.exe)?["']?[ \t]+["']?(vbscript|javascript):[^\r\n]{4}/i ascii wide
         $object = /(CreateObject|ActiveXObject)[ \t]?\([ \t]?["'\\]{1,4}(WScript\.Shell|Shell\.Application)/i ascii wide
         $scriptlet = /GetObject[ \t]?\([ \t]?["'\\]{1,4}script:https?:/i ascii wide
         $close = /(window\.close|close\(\)|self\.close)/i ascii wide
@@ -65,8 +65,8 @@ rule Regsvr32_Remote_Scriptlet : windows
         author = "psengine-yara"
         date = "2026-11-25"
     strings:
-        $command = /\bregsvr32(\.exe)?["']?[ \t][^\r\n]{0,60}[\/-]i:["']?https?:\/\/[^\r\n]{4,200}[ \t]["']?scrobj(\.dll)?/i
-        $quiet = /\bregsvr32(\.exe)?["']?[ \t][^\r\n]{0,200}[\/-][su]\b/i
+        $command = /\bregsvr32(\.exe)?["']?[ \t][^\r\n]{0,40}[\/-]i:["']?https?:\/\/[^\s]{4,120}[ \t]["']?scrobj(\.dll)?/i
+        $quiet = /\bregsvr32(\.exe)?["']?[ \t][^\r\n]{0,40}[\/-][su]\b/i
         $batch = /(^|[\r\n])[ \t]*@?(echo[ \t]+off|setlocal|set[ \t]+[a-z0-9_]{1,30}=|cmd(\.exe)?[ \t]+\/c|start[ \t])/i
         $host = /\b(CreateObject|ActiveXObject)[ \t]?\([ \t]?["'](WScript\.Shell|Shell\.Application)/i
     condition:
