@@ -11,7 +11,7 @@ def test_the_tutorial_works_as_it_is_written(tutorial, run_page):
     assert run_page(tutorial) > 20
 
 
-def test_its_engine_is_the_reference_engine(tutorial, root, terminal):
+def test_its_engine_is_the_reference_engine(tutorial, root):
     plugin = root / "plugins/psengine-eicar"
     files = {block.file: block.text for block in reversed(tutorial.blocks) if block.file and not block.changes}
     assert files["pyproject.toml"] == (plugin / "pyproject.toml").read_text().replace('readme = "README.md"\n', "")
