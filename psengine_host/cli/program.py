@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from psengine_host.cli.streams import (
+    PipeClosed,
     engine_prints_to_stderr,
     forget_output,
     open_missing_streams,
@@ -79,7 +80,7 @@ def run_program(command: click.Command, arguments: list[str] | None = None) -> i
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
+    except (PipeClosed, BrokenPipeError):
         forget_output()
         return PIPE_CLOSED
     except PsengineError as error:

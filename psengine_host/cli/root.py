@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from psengine_host import __version__
+from psengine_host.cli.streams import telling_closed_pipes
 from psengine_host.errors import nearest
 
 __all__ = ["COMMANDS", "LazyGroup", "State", "program_of", "psengine"]
@@ -52,6 +53,16 @@ class LazyGroup(click.Group):
     def __init__(self, *args: Any, offered: tuple[str, ...], **kwargs: Any) -> None:  # noqa: ANN401 - click's
         super().__init__(*args, **kwargs)
         self.offered = offered
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:  # noqa: ANN401 - click's
+        """As click does; this is where it writes a help page."""
+        with telling_closed_pipes():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's
+        """As click does."""
+        with telling_closed_pipes():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """The names of the commands."""

@@ -8,9 +8,30 @@ import sys
 from collections.abc import Iterator
 from typing import IO, Final
 
-__all__ = ["engine_prints_to_stderr", "forget_output", "open_missing_streams", "output_failed", "seal_stdout"]
+__all__ = [
+    "PipeClosed",
+    "engine_prints_to_stderr",
+    "forget_output",
+    "open_missing_streams",
+    "output_failed",
+    "seal_stdout",
+    "telling_closed_pipes",
+]
 
 _STREAMS: Final = (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w"))
+
+
+class PipeClosed(Exception):
+    """Who read the output went away. Not an ``OSError``: click would end with 1, which means malicious."""
+
+
+@contextlib.contextmanager
+def telling_closed_pipes() -> Iterator[None]:
+    """Raise :class:`PipeClosed` for a ``BrokenPipeError``."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise PipeClosed from error
 
 
 def open_missing_streams() -> None:
