@@ -8,7 +8,6 @@ field and the value.
 from __future__ import annotations
 
 import enum
-import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -68,6 +67,8 @@ _TIMESTAMP = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d(?::?\d\d)?)?\Z",
     re.ASCII | re.IGNORECASE,
 )
+_PLAIN_PATH = re.compile(r"(?:/(?!\.{0,2}(?:/|\Z))[A-Za-z0-9_.~-]+)+\Z")
+"""An absolute path that is its own URI: nothing in it to quote or to resolve."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\xa0\ud800-\udfff]")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -338,6 +339,8 @@ class Bounty(msgspec.Struct, frozen=True, kw_only=True):
             InvalidBounty: Not exactly one artifact, or a value that cannot be.
             OSError: The file cannot be read.
         """
+        import hashlib
+
         given = [
             name
             for name, value in (("path", path), ("data", data), ("stream", stream), ("url", url))
@@ -414,7 +417,7 @@ class Bounty(msgspec.Struct, frozen=True, kw_only=True):
             id=local_id(artifact_type, sha256),
             artifact_type=artifact_type,
             artifact_uri=artifact_uri,
-            expiration=(now or datetime.now(UTC)).astimezone(UTC) + lifetime,
+            expiration=(datetime.now(UTC) if now is None else now.astimezone(UTC)) + lifetime,
             rules=rules,
             phase=phase,
             sha256=sha256,
@@ -435,12 +438,16 @@ def local_id(artifact_type: ArtifactType, sha256: str) -> int:
         artifact_type: File or URL.
         sha256: SHA-256 of the artifact, 64 lower-case hexadecimal digits.
     """
-    digest = hashlib.sha1(_NAMESPACES[artifact_type.name] + sha256.encode(), usedforsecurity=False).digest()
+    from hashlib import sha1  # it loads OpenSSL, and whoever only lists engines needs neither
+
+    digest = sha1(_NAMESPACES[artifact_type.name] + sha256.encode(), usedforsecurity=False).digest()
     return int.from_bytes(digest[12:16], "big")
 
 
 def file_uri(path: str | os.PathLike[str]) -> str:
     """The ``file:`` URI of a path (RFC 8089), made absolute; any byte a name may hold is percent-encoded."""
+    if type(path) is str and _PLAIN_PATH.match(path):
+        return f"file://{path}"
     return "file://" + quote_from_bytes(os.fsencode(os.path.abspath(path)))
 
 
@@ -452,7 +459,7 @@ def _check_id(value: object) -> None:
         if value.bit_length() > 426 or value < 0:  # 10**128 has 426 bits; str() of a hostile integer is quadratic
             raise InvalidBounty("id", value, f"must be a non-negative integer of at most {MAX_ID_LENGTH} digits")
     elif type(value) is str:
-        if not 0 < len(value) <= MAX_ID_LENGTH or _CONTROLS.search(value):
+        if not 0 < len(value) <= MAX_ID_LENGTH or _has_controls(value):
             raise InvalidBounty("id", value, f"must be 1 to {MAX_ID_LENGTH} printable characters")
     else:
         raise InvalidBounty("id", value, "must be an integer or a string")
@@ -561,6 +568,11 @@ def _mimetype(value: object, field: str) -> str:
     return value
 
 
+def _has_controls(text: str) -> bool:
+    # What is printable holds none of them, and that is found out at a fraction of the pattern's time.
+    return not text.isprintable() and _CONTROLS.search(text) is not None
+
+
 def _scheme_of(uri: str) -> str:
     match = _SCHEME.match(uri)
     return match[1].lower() if match else ""
@@ -573,7 +585,7 @@ def _check_artifact_uri(uri: object, *, file_allowed: bool) -> None:
     if scheme == "data":
         if "," not in uri:
             raise InvalidBounty("artifact_uri", uri, "is no data: URI: a comma must stand before the data")
-        if _CONTROLS.search(uri):
+        if _has_controls(uri):
             raise InvalidBounty("artifact_uri", uri, "must hold no control characters")
     elif scheme in ("http", "https"):
         check_http("artifact_uri", uri)
@@ -582,7 +594,7 @@ def _check_artifact_uri(uri: object, *, file_allowed: bool) -> None:
             raise InvalidBounty("artifact_uri", uri, "file: is only taken from the local command line")
         if not uri[5:].startswith("///"):
             raise InvalidBounty("artifact_uri", uri, "must be file:/// and an absolute path")
-        if _CONTROLS.search(uri):
+        if _has_controls(uri):
             raise InvalidBounty("artifact_uri", uri, "must hold no control characters; percent-encode them")
     else:
         raise InvalidBounty("artifact_uri", uri, "must be an http, https or data URI")
