@@ -87,7 +87,7 @@ class Home:
         self.engine = engine
         self.context = context
         self._bare = context
-        self._setup = _Yielding[Mapping[str, Any] | None](engine.name, "setup")
+        self._setup = self._generation()
         self._hears_success = engine.has("on_success")
         self._hears_errors = engine.has("on_error")
 
@@ -101,12 +101,7 @@ class Home:
             EngineFault: ``setup`` failed, or what it returned is no mapping of plain data of at most 1 MiB. What it had
                 begun has been torn down.
         """
-        returned = self._setup.enter(lambda: self.engine.hooks.setup(context=self._bare))
-        try:
-            self.context = self._bare.replace(shared=self._plain(returned))
-        except BaseException:
-            self.stop()
-            raise
+        self.context = self._begin(self._setup)
         return self.context
 
     def stop(self, *, strict: bool = False) -> None:
@@ -118,15 +113,17 @@ class Home:
         self._setup.leave(strict=strict)
 
     def update(self) -> None:
-        """Run ``update``, then ``setup`` as a new generation.
+        """Run ``update``, then ``setup`` as a new generation, then the teardown of the old one.
 
         Raises:
-            EngineFault: Either failed.
+            EngineFault: ``update`` or the new ``setup`` failed; the old generation stays.
         """
         with _blaming(self.engine.name, "update"):
             self.engine.hooks.update(context=self.context)
-        self.stop()
-        self.start()
+        new = self._generation()
+        self.context = self._begin(new)
+        old, self._setup = self._setup, new
+        old.leave(strict=False)
 
     def hear(self, outcome: Outcome) -> None:
         """Call the author's ``on_success`` or ``on_error``; a failure in it is logged and changes nothing."""
@@ -139,6 +136,17 @@ class Home:
                 self.engine.hooks.on_error(
                     bounty=outcome.bounty, failure=outcome.failure, analysis=outcome.analysis, context=self.context
                 )
+
+    def _generation(self) -> _Yielding[Mapping[str, Any] | None]:
+        return _Yielding(self.engine.name, "setup")
+
+    def _begin(self, generation: _Yielding[Mapping[str, Any] | None]) -> Context:
+        returned = generation.enter(lambda: self.engine.hooks.setup(context=self._bare))
+        try:
+            return self._bare.replace(shared=self._plain(returned))
+        except BaseException:
+            generation.leave(strict=False)
+            raise
 
     def _plain(self, returned: object) -> Mapping[str, Any]:
         """What ``setup`` returned, through msgpack and back: workers get the same, wherever they run."""

@@ -277,10 +277,27 @@ def test_update_is_followed_by_a_new_generation_of_setup(start):
     )
     home.start()
     home.update()
-    assert log == ["up {}", "update {'generation': 1}", "down", "up {}"]
-    assert home.context.shared == {"generation": 4}
+    assert log == ["up {}", "update {'generation': 1}", "up {}", "down"]
+    assert home.context.shared == {"generation": 3}
     home.stop()
-    assert log[-1] == "down"
+    assert log[4:] == ["down"]
+
+
+@pytest.mark.parametrize("second", ["raise EngineError('new rules are broken')", "yield 5"])
+def test_when_the_setup_after_an_update_fails_the_old_generation_stays(start, second):
+    home, log = start(
+        "@hookimpl\ndef setup():\n"
+        "    log.append('up')\n"
+        f"    if log.count('up') > 1:\n        {second}\n        return\n"
+        "    yield {'a': 1}\n"
+        "    log.append('old down')\n"
+    )
+    home.start()
+    assert "setup: " in str(fault(home.update))
+    assert log == ["up", "up"]
+    assert home.context.shared == {"a": 1}
+    home.stop()
+    assert log == ["up", "up", "old down"]
 
 
 def test_a_failing_update_leaves_the_old_generation(start):
