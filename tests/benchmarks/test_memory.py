@@ -23,17 +23,7 @@ def peak(tmp_path) -> Callable[..., int]:
 
     def measure(output_format: str, rows: int, *arguments: str) -> int:
         told = tmp_path / "peak"
-        command = [
-            sys.executable,
-            str(PEAK),
-            str(told),
-            "analyze",
-            "-e",
-            "eicar",
-            "--format",
-            output_format,
-            *arguments,
-        ]
+        analyze = ["analyze", "-e", "eicar", "--format", output_format, *arguments]
         with (tmp_path / "rows").open("w+b") as out:
             command = [sys.executable, str(PEAK), str(told), *analyze]
             ended = subprocess.run(command, stdout=out, check=False, env={**os.environ, "COLUMNS": "300"})
