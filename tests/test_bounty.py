@@ -2,8 +2,11 @@ import hashlib
 import io
 import json
 import os
+import re
+import time
 import uuid
 from datetime import UTC, datetime, timedelta, timezone
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 import pytest
@@ -207,6 +210,15 @@ class TestFormsSeenInTheWild:
     @pytest.mark.parametrize("field", ["expiration", "tasked_at"])
     def test_times(self, field, text, instant):
         assert getattr(decode(**{field: text, "duration": 5}), field) == instant
+
+    def test_a_time_without_an_offset_is_utc_wherever_the_machine_is(self, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setenv("TZ", "XXX-05:45")
+            time.tzset()
+            assert datetime(2026, 11, 25).astimezone().utcoffset() != timedelta(0)  # noqa: DTZ001 - local on purpose
+            bounty = decode(expiration="2026-11-25T12:00:00", duration=5)
+        time.tzset()
+        assert bounty.expiration == NOW
 
     @pytest.mark.parametrize("expiration", ["", None, ...])
     @pytest.mark.parametrize(
@@ -674,6 +686,12 @@ class TestLocalBounties:
         (tmp_path / "x").write_bytes(b"")
         monkeypatch.chdir(tmp_path)
         assert Bounty.local("x").artifact_uri == f"file://{tmp_path}/x"
+
+    @given(st.text(st.sampled_from("/.a~%\n é\udcff-_"), min_size=1, max_size=12))
+    def test_every_path_has_the_uri_that_leads_back_to_it(self, path):
+        uri = file_uri(path)
+        assert os.fsdecode(unquote_to_bytes(uri.removeprefix("file://"))) == os.path.abspath(path)
+        assert re.fullmatch(r"file:///[A-Za-z0-9/._~%-]*", uri)
 
     def test_a_file_that_is_not_there(self, tmp_path):
         with pytest.raises(FileNotFoundError):
