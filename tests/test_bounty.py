@@ -215,7 +215,7 @@ class TestFormsSeenInTheWild:
         with monkeypatch.context() as patch:
             patch.setenv("TZ", "XXX-05:45")
             time.tzset()
-            assert datetime(2026, 11, 25).astimezone().utcoffset() != timedelta(0)  # noqa: DTZ001 - local on purpose
+            assert datetime(2026, 11, 25).astimezone().utcoffset() != timedelta(0)
             bounty = decode(expiration="2026-11-25T12:00:00", duration=5)
         time.tzset()
         assert bounty.expiration == NOW
