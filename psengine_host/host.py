@@ -94,6 +94,7 @@ class Host:
         self._contexts: dict[str, Context] = {}
         self._wrappers: list[Wrapper] | None = None
         self._couriers: ThreadPoolExecutor | None = None
+        self._closed = False
         self._couriers_lock = threading.Lock()
         self.observers = Observers(observers, self._context, timeout=settings.host.observer_timeout)
         services = BackendServices(
@@ -153,7 +154,12 @@ class Host:
             bounty: The job.
             engine: The engine's name.
             artifact: Its artifact, or None to obtain it; the caller closes it.
+
+        Raises:
+            UsageError: The host is closed.
         """
+        if self._closed:
+            raise UsageError("the host is closed: judge inside its 'with' block, or before close()")
         future = self.backend.submit(bounty, engine, artifact=artifact)
         if len(self.observers):
             future.add_done_callback(self._notify)
@@ -247,7 +253,8 @@ class Host:
         return self._wrappers
 
     def close(self) -> None:
-        """Wait for deliveries and observers, end the engines and remove the spool."""
+        """Wait for deliveries and observers, end the engines and remove the spool; nothing can be judged any more."""
+        self._closed = True
         try:
             self.backend.close()
         finally:

@@ -434,3 +434,11 @@ def test_hooks_are_traced(spying):
 def test_usable_engines_are_found_where_python_finds_modules(engine_site):
     engine_site.add("site-a")
     assert usable_engines(Settings(enabled_engines=frozenset({"site-a"})))["site-a"].version == "1.0"
+
+
+def test_a_closed_host_judges_nothing_more(engine_site):
+    engine_site.add("calm")
+    with Host(Settings(), catalog=engine_site.catalog()) as host:
+        assert host.analyze(b"x").analysis.verdict == "benign"
+    with pytest.raises(UsageError, match=r"^the host is closed: judge inside its 'with' block, or before close\(\)$"):
+        host.analyze(b"x")

@@ -73,8 +73,11 @@ class BackendServices:
         self.trace = trace
 
 
-def _registrations(path: list[str] | None = None) -> dict[str, Registration]:
-    return {entry.name: entry for entry in reversed(find_registrations(BACKENDS_GROUP, path))}
+def _registrations(path: list[str] | None = None) -> dict[str, list[Registration]]:
+    by_name: dict[str, list[Registration]] = {}
+    for entry in find_registrations(BACKENDS_GROUP, path):
+        by_name.setdefault(entry.name, []).append(entry)
+    return by_name
 
 
 def backend_names(path: list[str] | None = None) -> list[str]:
@@ -86,13 +89,16 @@ def create_backend(name: str, services: BackendServices) -> Backend:
     """The backend of a name.
 
     Raises:
-        UsageError: There is none of that name, or it cannot be loaded.
+        UsageError: There is none of that name, two distributions register it, or it cannot be loaded.
     """
     registrations = _registrations()
-    registration = registrations.get(name)
-    if registration is None:
+    if name not in registrations:
         known = ", ".join(sorted(registrations))
         raise UsageError(f"no backend is called {name!r}{nearest(name, registrations)}; there are: {known}")
+    registration, *others = registrations[name]
+    if others:
+        owners = " and ".join(sorted(entry.origin for entry in registrations[name]))
+        raise UsageError(f"two distributions register the backend {name!r}: {owners}; uninstall one")
     try:
         factory: Any = registration.load()
         backend: Backend = factory(services)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ __all__ = [
     "plugin_manager",
     "require_engine",
 ]
+
+logger = logging.getLogger(__name__)
 
 HookTrace = Callable[[str, str, dict[str, Any], object, float], None]
 """Called after each hook: who implements it, the hook, its arguments, its result or exception, the seconds taken."""
@@ -107,8 +110,10 @@ def load_engine(
         return found
     try:
         plugin = found.load()
-        if not check_contract(plugin, HOOKS, wrapper=False) >= {"analyze"}:
+        implemented = check_contract(plugin, HOOKS, wrapper=False)
+        if "analyze" not in implemented:
             raise ContractBroken(_no_analyze(plugin))
+        _warn_of_unmarked(found.name, plugin, implemented)
         manager = plugin_manager(plugin, found.name)
         for wrapper in reversed(wrappers):  # pluggy calls the last registered first, so that it is the outermost
             manager.register(wrapper.plugin, name=wrapper.title)
@@ -251,6 +256,22 @@ def _no_analyze(plugin: object) -> str:
     if callable(getattr(plugin, "analyze", None)):
         return "analyze is not marked as a hook; put @hookimpl before it"
     return "has no analyze hook; define one marked @hookimpl"
+
+
+def _warn_of_unmarked(engine: str, plugin: object, implemented: set[str]) -> None:
+    """What has a hook's name and is none is mostly a forgotten decorator, or a submodule that took the hook's place."""
+    for hook in HOOKS:
+        value = None if hook in implemented else getattr(plugin, hook, None)
+        if inspect.ismodule(value):
+            logger.warning(
+                "engine %s: the module %s has the name of a hook and hides it; rename the module",
+                engine,
+                value.__name__,
+            )
+        elif inspect.isfunction(value) and value.__module__ == getattr(plugin, "__name__", None):
+            logger.warning(
+                "engine %s: %s is not marked as a hook and is never called; put @hookimpl before it", engine, hook
+            )
 
 
 def _reason(error: BaseException) -> str:

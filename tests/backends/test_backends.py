@@ -108,3 +108,13 @@ def test_a_usage_error_of_a_backend_is_told_as_it_is(engine_site, services):
     engine_site.add("oracle", source, group=BACKENDS_GROUP, value="{module}:Oracle")
     with pytest.raises(UsageError, match=r"^set PSENGINE_BROKER_URL$"):
         create_backend("oracle", services)
+
+
+def test_two_distributions_with_one_backend_name_are_both_named(engine_site, services):
+    for owner in ("oracle-one", "oracle-two"):
+        engine_site.add("oracle", BACKEND, group=BACKENDS_GROUP, value="{module}:Oracle", distribution=owner)
+    with pytest.raises(UsageError) as raised:
+        create_backend("oracle", services)
+    assert str(raised.value) == (
+        "two distributions register the backend 'oracle': oracle-one 1.0 and oracle-two 1.0; uninstall one"
+    )

@@ -393,3 +393,22 @@ def test_positional_only_parameters_are_passed(engine_site):
 def test_loading_a_found_engine_takes_it_from_where_it_was_found(engine_site):
     module = engine_site.add("scan")
     assert isinstance(load_engine(FoundEngine("renamed", module, "psengine.engines", "d", "1")), Engine)
+
+
+def test_a_function_named_like_a_hook_but_not_marked_is_warned_of(engine_site, caplog):
+    engine_site.add("careless", HEAD + GOOD + "def setup(context): ...\nfrom logging import info\n")
+    assert isinstance(load_engine(engine_site.catalog()["careless"]), Engine)
+    [record] = caplog.records
+    assert record.getMessage() == (
+        "engine careless: setup is not marked as a hook and is never called; put @hookimpl before it"
+    )
+
+
+def test_a_module_that_hides_a_hook_is_warned_of(engine_site, caplog):
+    source = HEAD + GOOD + "@hookimpl\ndef commands(): return []\nimport json as commands\n"
+    engine_site.add("hidden", source)
+    assert isinstance(load_engine(engine_site.catalog()["hidden"]), Engine)
+    [record] = caplog.records
+    assert record.getMessage() == (
+        "engine hidden: the module json has the name of a hook and hides it; rename the module"
+    )
