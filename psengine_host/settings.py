@@ -60,7 +60,7 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """
 
     allow: tuple[str, ...] = ()
-    max_artifact_size: int = 256 << 20
+    max_artifact_size: int = 100_000_000
 
     def __post_init__(self) -> None:
         if type(self.max_artifact_size) is not int or self.max_artifact_size < 0:
