@@ -79,6 +79,7 @@ class TableWriter:
 
     PAGE = 200
     PATIENCE = 0.5
+    VERDICT_WIDTH = 10
 
     def __init__(
         self, out: IO[str], clear: Callable[[], AbstractContextManager[object]] = nullcontext, *, engine_width: int = 12
@@ -120,9 +121,10 @@ class TableWriter:
         """A page of the table; the columns have fixed widths, so that pages line up."""
         from rich.table import Table
 
-        found = max(20, min(44, self._console.width - self._engine_width - 50))
+        left = self._console.width - self.VERDICT_WIDTH - self._engine_width - 4
+        found = max(8, min(44, left // 2))
         table = Table(box=None, pad_edge=False, show_header=self._header, header_style="bold", expand=True)
-        table.add_column("Verdict", width=10, no_wrap=True)
+        table.add_column("Verdict", width=self.VERDICT_WIDTH, no_wrap=True)
         table.add_column("Engine", width=self._engine_width, no_wrap=True, overflow="ellipsis")
         table.add_column("Found", width=found, overflow="fold")
         table.add_column("Artifact", ratio=1, overflow="fold")
