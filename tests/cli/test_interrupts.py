@@ -1,0 +1,76 @@
+"""Signals: the first is raised or held back, none is lost."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from psengine_host.cli.interrupts import Interrupted, Interrupts
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_raised_where_the_program_is_and_remembered(number):
+    with Interrupts() as interrupts:
+        with pytest.raises(Interrupted):
+            signal.raise_signal(number)
+        assert interrupts.signal is number
+        assert interrupts.exit_code == 128 + number
+
+
+def test_while_held_the_first_waits_for_the_end_and_the_second_does_not():
+    done = []
+
+    def hold(interrupts, *numbers):
+        with interrupts.held():
+            for number in numbers:
+                signal.raise_signal(number)
+            done.append(numbers)
+
+    with Interrupts() as interrupts:
+        with pytest.raises(Interrupted):
+            hold(interrupts, signal.SIGTERM)
+        assert done == [(signal.SIGTERM,)]
+        assert interrupts.exit_code == 143
+    with Interrupts() as interrupts:
+        with pytest.raises(Interrupted):
+            hold(interrupts, signal.SIGTERM, signal.SIGINT)
+        assert done == [(signal.SIGTERM,)]
+        assert interrupts.signal is signal.SIGTERM
+
+
+def test_what_was_raised_before_is_not_raised_again_by_holding():
+    with Interrupts() as interrupts:
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGTERM)
+        with interrupts.held():
+            done = True
+    assert done
+
+
+def test_the_handlers_before_come_back_and_ignored_signals_stay_ignored():
+    ours = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        before = signal.getsignal(signal.SIGINT)
+        with Interrupts() as interrupts:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGINT) != before
+        assert interrupts.signal is None
+        assert signal.getsignal(signal.SIGINT) is before
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, ours)
+
+
+def test_in_another_thread_it_changes_nothing():
+    seen = []
+
+    def run():
+        with Interrupts() as interrupts:
+            seen.append((signal.getsignal(signal.SIGTERM), interrupts.exit_code))
+
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [(before, 130)]
