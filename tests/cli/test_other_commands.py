@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 RICH = """
-    import pathlib, sys
+    import ctypes, pathlib, sys
     from typing import Literal
     from psengine_host import Analysis, ArtifactType, EngineInfo, EngineError, hookimpl
 
+    libc = ctypes.CDLL(None)
     print("a print at import")
+    libc.printf(b"a C print at import\\n")
 
     @hookimpl
     def setup():
@@ -41,6 +43,7 @@ RICH = """
     def commands(context):
         def scan_file(path: pathlib.Path, *, depth: int = 1, mode: Literal["fast", "full"] = "fast") -> dict:
             '''Scan one file.'''
+            libc.fflush(None)
             print("an output of the function")
             return {"path": str(path), "depth": depth, "mode": mode, "rules": context.shared["rules"]}
 
@@ -48,7 +51,13 @@ RICH = """
             '''Raise.'''
             raise OSError("the scanner is gone")
 
-        return [scan_file, fail]
+        def stop(code: int) -> int:
+            import click
+            if code:
+                click.get_current_context().exit(code)
+            return 7
+
+        return [scan_file, fail, stop]
 """
 
 
@@ -174,7 +183,7 @@ class TestCommands:
         first, _, rest = ended.out.partition("\n")
         assert first == "an output of the function"
         assert json.loads(rest) == {"path": "x", "depth": 3, "mode": "full", "rules": 2}
-        assert "a print at import" in ended.err
+        assert "a print at import\na C print at import\n" in ended.err
         assert (ended.code, (work / "torn-down").exists()) == (0, True)
 
     def test_one_that_fails_is_one_line_and_exit_code_1(self, psengine, rich, work):
@@ -183,6 +192,11 @@ class TestCommands:
         assert ended.err.splitlines()[-1] == "Error: fail: OSError: the scanner is gone"
         assert "Traceback" not in ended.err
         assert (work / "torn-down").exists()
+
+    def test_one_may_end_with_an_exit_code_and_what_it_returns_is_none(self, psengine, rich):
+        assert psengine("commands", "rich", "stop", "4").code == 4
+        returned = psengine("commands", "rich", "stop", "0")
+        assert (returned.code, returned.out) == (0, "7\n")
 
     def test_wrong_arguments_are_usage_errors(self, psengine, rich):
         assert "No such command 'scan'" in psengine("commands", "rich", "scan").usage_error

@@ -76,6 +76,7 @@ def test_a_long_run_has_a_bar_with_rate_and_time_left_that_leaves_no_trace(on_te
     assert code == 1
     bars = re.findall(r"━\s+(\d+)/(\d+)\s+(\d+(?:\.\d)?)/s\s+([\d:-]+)\s+(\S+)", screen.text)
     assert bars, screen.text
+    assert max(int(done) for done, *_ in bars) >= 14, "it did not come back after the table was printed"
     assert {total for _, total, *_ in bars if total != "?"} == {"20"}
     assert all(0 < float(rate) < 9 for _, _, rate, _, _ in bars)
     assert any(re.fullmatch(r"00:0\d", left) for *_, left, _ in bars)
