@@ -9,6 +9,7 @@ from psengine_host.artifacts import Artifact
 from psengine_host.bounty import Bounty
 from psengine_host.cli.inputs import FileInput, Input, StreamInput
 from psengine_host.cli.opening import Opener
+from psengine_host.cli.reading_ahead import Turn, read_ahead
 from psengine_host.cli.resume import Done
 from psengine_host.cli.rows import Row, shown_name
 from psengine_host.errors import ArtifactError, InvalidBounty, PsengineError, one_line
@@ -31,6 +32,7 @@ class Scan:
         deliver: Whether to send each bounty's answer to its ``response_url``.
         done: What an earlier run has written already.
         interrupted: Tells whether the user wants to stop: an engine may raise ``KeyboardInterrupt`` by itself.
+        ahead: Whether files are read and identified before their turn; only for inputs that wait for nobody.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Scan:
         deliver: bool = False,
         done: Done | None = None,
         interrupted: Callable[[], bool] = lambda: True,
+        ahead: bool = False,
     ) -> None:
         self._host = host
         self._opener = Opener(host.settings, host.spool)
@@ -50,39 +53,49 @@ class Scan:
         self._deliver = deliver
         self._done = done
         self._interrupted = interrupted
+        self._ahead = ahead and not bounties
         self.current = ""
 
     def rows(self, inputs: Iterable[Input]) -> Iterator[Row]:
         """One row an input and engine, in order. What fails is a row too; only the user's interrupt is raised."""
+        turns = self._turns(inputs)
+        for turn in read_ahead(turns) if self._ahead else turns:
+            self.current = turn.item.name
+            first = True
+            for row in self._judged(turn):
+                row.first = first
+                first = False
+                yield row
+
+    def _turns(self, inputs: Iterable[Input]) -> Iterator[Turn]:
+        """The inputs that are not done yet."""
         for item in inputs:
             engines = self._engines
             if self._done is not None:
                 engines = tuple(engine for engine in engines if not self._done.has(item.name, engine))
                 if not engines:
                     continue
-            self.current = item.name
-            first = True
-            for row in self._judged(item, engines):
-                row.first = first
-                first = False
-                yield row
+            yield Turn(item, engines)
 
-    def _judged(self, item: Input, engines: Sequence[str]) -> Iterator[Row]:
-        began = time.perf_counter()
+    def _judged(self, turn: Turn) -> Iterator[Row]:
+        item = turn.item
+        began = time.perf_counter() - turn.seconds
         artifact: Artifact | None = None
         try:
             if self._bounties and isinstance(item, (FileInput, StreamInput)):
                 bounty = self._opener.read_bounty(item)
+            elif turn.artifact is not None:
+                artifact, bounty = turn.artifact, self._host.bounty_for(turn.artifact, identify=True)
             else:
                 artifact, bounty = self._opener.open(item)
         except (ArtifactError, InvalidBounty) as error:
             kind, message = _refused(item, error)
             seconds = time.perf_counter() - began
-            for engine in engines:
+            for engine in turn.engines:
                 yield Row.of_error(item.name, engine, kind, message, seconds)
             return
         try:
-            for engine in engines:
+            for engine in turn.engines:
                 yield self.judge(item.name, bounty, engine, artifact, began)
                 began = time.perf_counter()
         finally:

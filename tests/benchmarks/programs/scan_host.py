@@ -19,7 +19,7 @@ def main() -> None:
 
         def one_round() -> dict[str, Any]:
             tally, writer, malicious = Tally(), JsonLinesWriter(nowhere), []
-            for row in Scan(host, ["eicar"]).rows(FileInput(path, path) for path in FILES):
+            for row in Scan(host, ["eicar"], ahead=True).rows(FileInput(path, path) for path in FILES):
                 tally.add(row)
                 writer.write(row)
                 if row.verdict.value == "malicious":
