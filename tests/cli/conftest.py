@@ -100,7 +100,9 @@ class Program:
         self.started: list[subprocess.Popen[bytes]] = []
 
     def env(self, **variables: str) -> dict[str, str]:
-        return self._environment(TMPDIR=str(self.spools), TMPPREFIX=str(self.spools), **variables)
+        # PYTHONUNBUFFERED would hide what is lost or late in a buffer.
+        places = {"TMPDIR": str(self.spools), "TMPPREFIX": str(self.spools)}
+        return self._environment(PYTHONUNBUFFERED="", **places, **variables)
 
     def start(self, *arguments: object, **options: Any) -> "subprocess.Popen[bytes]":
         env = options.pop("env", None) or {}

@@ -31,7 +31,7 @@ def on_terminal(psengine, terminal):
         process = psengine.start(
             *arguments,
             stdin=screen.slave, stdout=screen.slave, stderr=screen.slave,
-            env={"TERM": "xterm-256color", "NO_COLOR": "", **env},
+            env={"TERM": "xterm-256color", "NO_COLOR": "", "COLUMNS": "", "LINES": "", **env},
         )  # fmt: skip
         if ready is not None:
             psengine.interrupted(process, ready, *numbers)
