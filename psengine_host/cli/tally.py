@@ -52,7 +52,10 @@ class Tally:
         )
         counts += f", {_plural(self.errors, 'error')}"
         rate = f"{self.artifacts / seconds:,.0f} files/s, {self.bytes / 1e6 / seconds:,.1f} MB/s"
-        return f"{_plural(self.artifacts, 'artifact')}, {_plural(len(self.engines), 'engine')}: {counts} ({rate})"
+        of = f"{_plural(self.artifacts, 'artifact')}, {_plural(len(self.engines), 'engine')}"
+        if len(self.engines) > 1:  # else a count of answers would be taken for one of artifacts
+            of += f", {_plural(self.verdicts.total(), 'answer')}"
+        return f"{of}: {counts} ({rate})"
 
 
 def _plural(count: int, noun: str) -> str:
