@@ -6,13 +6,13 @@ is never above the maximum, over any range.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from decimal import Context, Decimal, InvalidOperation
 from fractions import Fraction
 from types import MappingProxyType
 from typing import Final
 
+from psengine_host.bid_policies import BidPolicy
 from psengine_host.bounty import BountyRules
 from psengine_host.errors import InvalidBid, nearest
 
@@ -75,16 +75,6 @@ _DNI_VARIANTS: Final[Mapping[str, str]] = MappingProxyType(
 """Other spellings: those in brackets in the directive's own table, and two that people mix up."""
 
 _NOT_SPECIFIED: Final = "not specified"
-
-
-class BidPolicy(enum.StrEnum):
-    """How the host computes a bid where the engine gives none."""
-
-    CONFIDENCE = "confidence"
-    """The confidence rescaled into the bounty's range; without a confidence the minimum."""
-    MINIMUM = "minimum"
-    MEDIAN = "median"
-    MAXIMUM = "maximum"
 
 
 def minimum_bid(rules: BountyRules) -> int:

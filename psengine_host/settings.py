@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from psengine_host.bids import BidPolicy
+from psengine_host.bid_policies import BidPolicy
 from psengine_host.errors import InvalidValue, SettingsError, nearest, shown
 
 __all__ = ["BidSettings", "HostSettings", "NetworkSettings", "Settings", "config_path"]
