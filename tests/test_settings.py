@@ -57,7 +57,7 @@ class TestWhereTheyComeFrom:
         assert settings == Settings()
         assert settings.host == HostSettings(timeout=60.0, observer_timeout=5.0)
         assert settings.bids == BidSettings(policy=BidPolicy.CONFIDENCE)
-        assert settings.network == NetworkSettings(allow=(), max_artifact_size=256 * 1024 * 1024)
+        assert settings.network == NetworkSettings(allow=(), max_artifact_size=100_000_000)
         assert (settings.engines, settings.enabled_engines, settings.disabled_engines) == ({}, None, frozenset())
 
     def test_a_whole_file(self, written):
