@@ -1,16 +1,17 @@
-"""Reading ahead: files are read, hashed and identified in threads before their turn comes.
+"""Reading ahead: files are read, hashed and identified before their turn comes, in a thread beside the scan's own.
 
 Naming a file's type takes longer than all the rest that the host does for it, and libmagic works without the
-interpreter's lock; so while one file is judged, others are identified beside it. They come in small groups, because
-libmagic walks through 10 MB of database for each file, which drives the interpreter's code and data out of the
-processor's caches: what follows costs a third when it is done for several files in a row.
+interpreter's lock; so while some files are judged, others are identified. One thread does it, and the scan's own where
+it would have to wait: a third would keep 10 MB more for libmagic's compiled expressions and be no faster.
+
+Files come in small groups, because libmagic walks through 10 MB of database for each, which drives the interpreter's
+code and data out of the processor's caches: what follows costs a third when it is done for several files in a row.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,9 +27,8 @@ __all__ = ["Turn", "read_ahead"]
 
 AT_FIRST: Final = 8
 """Inputs that are left alone at the beginning: a few files are not worth a thread."""
-THREADS: Final = 2
 GROUP: Final = 16
-"""Inputs that one thread reads in a row."""
+"""Inputs that are read in a row."""
 GROUP_BYTES: Final = 1 << 20
 """Bytes kept of one group at most, but for the file that goes beyond."""
 GROUPS: Final = 4
@@ -72,7 +72,7 @@ def read_ahead(turns: Iterable[Turn]) -> Iterator[Turn]:
     from concurrent.futures import ThreadPoolExecutor
 
     groups: deque[tuple[list[Turn], Future[None]]] = deque()
-    pool = ThreadPoolExecutor(min(THREADS, len(os.sched_getaffinity(0))), thread_name_prefix="psengine-read")
+    pool = ThreadPoolExecutor(1, thread_name_prefix="psengine-read")
     try:
         while True:
             while len(groups) < GROUPS and (group := list(itertools.islice(turns, GROUP))):
@@ -80,12 +80,23 @@ def read_ahead(turns: Iterable[Turn]) -> Iterator[Turn]:
             if not groups:
                 return
             group, reading = groups.popleft()
-            reading.result()
+            if not reading.done():
+                _help(groups)
+            if not reading.cancelled():
+                reading.result()
             while group:
                 yield group.pop(0)
     finally:
         # Nobody waits for what is being read: an interrupt must not hang on a slow disk.
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _help(groups: Iterable[tuple[list[Turn], Future[None]]]) -> None:
+    """Read one group that the thread has not begun: the last, because the thread goes from the first on."""
+    for group, reading in reversed([*groups]):
+        if reading.cancel():
+            _read(group)
+            return
 
 
 def _read(group: Sequence[Turn]) -> None:

@@ -3,12 +3,13 @@
 import io
 import itertools
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
 from psengine_host.cli.inputs import BadInput, FileInput, StreamInput, TextInput
-from psengine_host.cli.reading_ahead import AT_FIRST, GROUP, GROUP_BYTES, GROUPS, Turn, read_ahead
+from psengine_host.cli.reading_ahead import AT_FIRST, GROUP, GROUP_BYTES, GROUPS, Turn, _help, read_ahead
 from psengine_host.cli.scan import Scan
 from psengine_host.host import Host
 
@@ -109,6 +110,17 @@ def test_a_file_that_cannot_be_read_disturbs_no_other(files, tmp_path):
     read = {turn.item.name: turn.artifact for turn in read_ahead(turns(items))}
     assert read["missing"] is read["folder"] is read["strange"] is None
     assert all(read[file.name] is not None for file in files[10:20])
+
+
+def test_who_would_have_to_wait_reads_the_last_group_that_nobody_reads_yet(files):
+    begun, first, last = (turns(files[start : start + 5]) for start in (0, 5, 10))
+    running: Future[None] = Future()
+    running.set_running_or_notify_cancel()
+    waiting: list[Future[None]] = [Future(), Future()]
+    groups = [(first, waiting[0]), (last, waiting[1]), (begun, running)]
+    _help(groups)
+    assert [future.cancelled() for future in waiting] == [False, True]
+    assert [turn.artifact is not None for turn in (*begun, *first, *last)] == [False] * 10 + [True] * 5
 
 
 def test_closing_ends_the_threads(files):
