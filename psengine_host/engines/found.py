@@ -8,7 +8,6 @@ from importlib import metadata
 from typing import Final, TypeVar, overload
 
 from psengine_host.engines.blame import reason as reason_of
-from psengine_host.environment import environment_prefix
 from psengine_host.errors import AmbiguousEngine, UnknownEngine, UsageError
 
 __all__ = [
@@ -181,8 +180,9 @@ _NONE_INSTALLED: Final = "no engine is installed; install one, for example: pip 
 def find_engines(path: list[str] | None = None) -> Catalog:
     """The engines that are installed, found by their entry points in group ``psengine.engines``.
 
-    A name that is not allowed, one that two distributions register, and two names that share their environment
-    variables are refused: they are in the catalog as broken engines, with the reason.
+    A name that is not allowed and one that two distributions register are refused: they are in the catalog as broken
+    engines, with the reason. No two allowed names share their environment variables, so of ``nano-av`` and ``nano_av``,
+    both ``NANO_AV_…``, only the first can run.
 
     Args:
         path: Where to look, as ``sys.path``; that by default.
@@ -190,14 +190,10 @@ def find_engines(path: list[str] | None = None) -> Catalog:
     by_name: dict[str, list[Registration]] = {}
     for registration in find_registrations(ENGINES_GROUP, path):
         by_name.setdefault(registration.name, []).append(registration)
-    by_prefix: dict[str, list[str]] = {}
-    for name in by_name:
-        by_prefix.setdefault(environment_prefix(name), []).append(name)
     engines: list[FoundEngine | BrokenEngine] = []
     for name, claims in by_name.items():
         claim = claims[0]
         reason = None
-        rivals = by_prefix[environment_prefix(name)]
         if not _NAME.match(name):
             reason = (
                 f"the name {name!r} is not allowed: lower-case letters, digits and hyphens, a letter first, 32 at most"
@@ -208,8 +204,6 @@ def find_engines(path: list[str] | None = None) -> Catalog:
             owners = " and ".join(sorted(other.origin for other in claims))
             claim = Registration(name, claim.value, claim.group, owners, "")
             reason = f"two distributions register the name {name!r}: {owners}; uninstall one"
-        elif len(rivals) > 1:
-            reason = f"the names {' and '.join(sorted(rivals))} share the variables {environment_prefix(name)}_*"
         if reason is None:
             engines.append(FoundEngine(name, claim.value, claim.group, claim.distribution, claim.version))
         else:
@@ -232,14 +226,14 @@ def find_registrations(group: str, path: list[str] | None = None) -> list[Regist
     distributions = metadata.distributions() if path is None else metadata.distributions(path=path)
     for distribution in distributions:
         try:
+            key = _key(distribution)
+            if key in seen:
+                continue
+            seen.add(key)
             text = distribution.read_text("entry_points.txt")
             if not text or group not in text:
                 continue
             name, version = _name_and_version(distribution)
-            key = re.sub(r"[-_.]+", "-", name).lower()
-            if key in seen:
-                continue
-            seen.add(key)
             registrations += [
                 Registration(entry.name, entry.value, group, name, version)
                 for entry in metadata.EntryPoints(distribution.entry_points).select(group=group)
@@ -252,6 +246,16 @@ def find_registrations(group: str, path: list[str] | None = None) -> list[Regist
                 "%s: its metadata cannot be read (%s); reinstall it", where, reason_of(error)
             )
     return registrations
+
+
+def _key(distribution: metadata.Distribution) -> str:
+    """What tells two distributions apart: the name that begins that of its folder, ``name-version.dist-info``.
+
+    The folder's name is read off instead of METADATA, which would be opened for every installed distribution.
+    """
+    folder = getattr(distribution, "_path", None)  # of those of the standard library's finder; others have metadata
+    name = folder.name.partition("-")[0].removesuffix(".egg-info") if folder is not None else distribution.name
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _name_and_version(distribution: metadata.Distribution) -> tuple[str, str]:

@@ -109,12 +109,12 @@ def test_the_names_of_routes_are_reserved(engine_site, name):
     assert broken(engine_site.catalog(), name) == f"the name {name!r} is reserved"
 
 
-def test_two_names_that_would_share_their_variables_are_refused(engine_site):
+def test_of_two_names_that_would_share_their_variables_only_the_allowed_one_can_run(engine_site):
     # Hyphens and underscores are one in a variable's name; an underscore is not allowed in an engine's.
     engine_site.add("nano-av")
     engine_site.add("nano_av", distribution="vendor-nano")
     catalog = engine_site.catalog()
-    assert broken(catalog, "nano-av") == "the names nano-av and nano_av share the variables NANO_AV_*"
+    assert isinstance(catalog["nano-av"], FoundEngine)
     assert "not allowed" in broken(catalog, "nano_av")
 
 
@@ -228,3 +228,21 @@ def test_an_entry_point_that_names_nothing_says_so(engine_site):
     engine_site.add("scan", value="not a module!")
     with pytest.raises(ImportError, match=r"the entry point says 'not a module!', which is neither module nor"):
         engine_site.catalog()["scan"].load()
+
+
+def test_a_name_that_can_never_run_takes_nothing_from_one_that_can(engine_site):
+    engine_site.add("yara")
+    engine_site.add("Yara", distribution="shouting")
+    catalog = engine_site.catalog()
+    assert isinstance(catalog["yara"], FoundEngine)
+    assert isinstance(catalog["Yara"], BrokenEngine)
+    assert catalog["Yara"].reason.startswith("the name 'Yara' is not allowed")
+
+
+def test_a_distribution_that_no_longer_has_an_engine_hides_its_older_version(engine_site, tmp_path):
+    engine_site.add("once", distribution="psengine-once", version="1.0")
+    newer = tmp_path / "newer"
+    (newer / "psengine_once-2.0.dist-info").mkdir(parents=True)
+    (newer / "psengine_once-2.0.dist-info" / "METADATA").write_text("Name: psengine-once\nVersion: 2.0\n")
+    assert "once" in find_engines([str(engine_site.path)])
+    assert "once" not in find_engines([str(newer), str(engine_site.path)])
