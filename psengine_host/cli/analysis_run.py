@@ -122,6 +122,8 @@ class _Run:
             deliver=options.deliver,
             done=done,
             interrupted=lambda: interrupts.signal is not None,
+            # Not from a list that somebody may still be writing: a row must not wait for the next name.
+            ahead=options.files_from is None or options.files_from.is_file(),
         )
 
     def run(self) -> int:
