@@ -7,7 +7,7 @@ import io
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Final, Self, TypeAlias
 
 from psengine_host.bounty import URL_MIMETYPE, ArtifactType, file_uri
 from psengine_host.errors import ArtifactError, ArtifactUnavailable
@@ -25,6 +25,13 @@ _KINDS: Final = (
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISFIFO, "a FIFO"),
 )
+
+
+_State: TypeAlias = tuple[int, int, int, int, int]
+_SAME_FILE: Final = 3
+"""Parts of a state that say which file it is, and how large."""
+_WRITTEN: Final = 4
+"""Parts of a state that change only when a file is written to or replaced."""
 
 
 class Artifact:
@@ -67,7 +74,7 @@ class Artifact:
         self._mimetype: str | None = URL_MIMETYPE if url is not None else None
         self._sha256: str | None = None
         self._size: int | None = None if content is None else len(content)
-        self._state: tuple[int, int, int, int] | None = None
+        self._state: _State | None = None
         self._seen_on_disk = False
 
     @classmethod
@@ -150,7 +157,8 @@ class Artifact:
             return file_uri(self._path)
         from psengine_host.network.data_uris import encode_data_uri
 
-        return encode_data_uri(self.read_bytes(), self.mimetype)
+        # The type is named where it is known; nobody has asked for it otherwise.
+        return encode_data_uri(self.read_bytes(), self._mimetype or "application/octet-stream")
 
     @property
     def path(self) -> Path:
@@ -165,8 +173,7 @@ class Artifact:
                 self._own_spool = True
             self._path = os.fspath(self._spool.write(self._content or b""))
             self._owned = True
-        else:
-            self._seen_on_disk = True
+        self._see_on_disk()
         return Path(self._path)
 
     @property
@@ -262,8 +269,14 @@ class Artifact:
             now = os.stat(self._path)
         except OSError as error:
             raise self._unreadable(error) from error
-        if _state(now) != self._state:
+        if _state(now) == self._state:
+            return
+        # A link or another mode changes the times as well; then the bytes decide.
+        hashed = self.sha256 if self._content is not None else self._sha256
+        same_file = _state(now)[:_SAME_FILE] == self._state[:_SAME_FILE]
+        if not same_file or hashed is None or self._hash_on_disk() != hashed:
             raise self._changed()
+        self._state = _state(now)
 
     def close(self) -> None:
         """Remove the file if the spool holds one for this artifact, and let go of the bytes."""
@@ -297,7 +310,7 @@ class Artifact:
         return descriptor
 
     def _stream(self) -> BinaryIO:
-        self._seen_on_disk = True
+        self._see_on_disk()
         try:
             return open(self._path or "", "rb", opener=lambda *_: self._descriptor())
         except OSError as error:
@@ -331,11 +344,27 @@ class Artifact:
                         raise self._changed()
                     self._size = size
                     self._sha256 = digest.hexdigest()
-                if _state(os.fstat(descriptor)) != _state(before):
+                if _state(os.fstat(descriptor))[:_WRITTEN] != _state(before)[:_WRITTEN]:
                     raise self._changed()
                 self._state = _state(before)
             finally:
                 os.close(descriptor)
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def _see_on_disk(self) -> None:
+        """Somebody reads the file itself from now on: remember what it was."""
+        self._seen_on_disk = True
+        if self._state is None and self._path is not None:
+            try:
+                self._state = _state(os.stat(self._path))
+            except OSError as error:
+                raise self._unreadable(error) from error
+
+    def _hash_on_disk(self) -> str:
+        try:
+            with open(self._descriptor(), "rb", buffering=0) as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise self._unreadable(error) from error
 
@@ -370,5 +399,6 @@ class Artifact:
         return ArtifactError(f"{self._shown_name}: changed while it was read; scan it again")
 
 
-def _state(status: os.stat_result) -> tuple[int, int, int, int]:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+def _state(status: os.stat_result) -> _State:
+    """What tells that a file was written to; the last of it also when its modification time was set back."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -376,6 +376,40 @@ class TestChanges:
         os.utime(large, ns=(0, 0))
         assert refusal(artifact.check_unchanged) == f"{large}: {CHANGED}"
 
+    def test_a_change_whose_time_is_set_back_is_found(self, large):
+        artifact = Artifact.from_path(large)
+        assert artifact.sha256
+        assert artifact.path
+        before = os.stat(large)
+        with open(large, "r+b") as file:
+            file.write(b"another beginning")
+        os.utime(large, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert refusal(artifact.check_unchanged) == f"{large}: {CHANGED}"
+
+    def test_a_link_or_another_mode_is_no_change(self, large, tmp_path):
+        artifact = Artifact.from_path(large)
+        assert artifact.sha256
+        assert artifact.path
+        os.link(large, tmp_path / "quarantined")
+        large.chmod(0o400)
+        artifact.check_unchanged()
+        artifact.check_unchanged()
+
+    def test_a_change_of_a_file_that_nobody_hashed(self, large):
+        artifact = Artifact.from_path(large)
+        assert artifact.path
+        with open(large, "ab") as file:
+            file.write(b"more")
+        assert refusal(artifact.check_unchanged) == f"{large}: {CHANGED}"
+
+    def test_a_change_of_the_file_that_was_made_of_bytes(self):
+        with Artifact.from_bytes(b"evil", name="sample") as artifact:
+            path = artifact.path
+            path.chmod(0o600)
+            path.write_bytes(b"cleaned")
+            assert refusal(artifact.check_unchanged) == f"sample: {CHANGED}"
+            assert artifact.read_bytes() == b"evil"
+
     def test_another_file_in_its_place(self, large, tmp_path):
         artifact = Artifact.from_path(large)
         assert artifact.sha256
