@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, Final, Self
 from urllib.parse import quote_from_bytes, urlsplit
@@ -266,8 +266,8 @@ class Bounty(msgspec.Struct, frozen=True, kw_only=True):
             expiration=_expiration(get("expiration"), duration, now),
             rules=_rules(get("rules")),
             phase=_phase(get("phase")),
-            sha256=_either(wire, metadata, "sha256", _sha256),
-            mimetype=_either(wire, metadata, "mimetype", _mimetype),
+            sha256=_either_sha256(wire, metadata),
+            mimetype=_either_mimetype(wire, metadata),
             response_url=get("response_url"),
             duration=duration,
             tasked_at=_timestamp("tasked_at", get("tasked_at")),
@@ -448,7 +448,14 @@ def file_uri(path: str | os.PathLike[str]) -> str:
     """The ``file:`` URI of a path (RFC 8089), made absolute; any byte a name may hold is percent-encoded."""
     if type(path) is str and _PLAIN_PATH.match(path):
         return f"file://{path}"
-    return "file://" + quote_from_bytes(os.fsencode(os.path.abspath(path)))
+    path = os.fsdecode(path)
+    folder, name = os.path.split(path)
+    if ".." in (*folder.split("/"), name):
+        # What is above a folder that is a link is found by following the link, not by cutting off its name.
+        absolute = os.path.realpath(path) if name in ("", ".", "..") else os.path.join(os.path.realpath(folder), name)
+    else:
+        absolute = os.path.abspath(path)
+    return "file://" + quote_from_bytes(os.fsencode(absolute))
 
 
 # --- one function a field ---------------------------------------------------------------------------------------------
@@ -543,17 +550,25 @@ def _check_instant(field: str, value: object) -> None:
         raise InvalidBounty(field, value, "must be an aware datetime in UTC")
 
 
-def _either(
-    wire: Mapping[str, object], metadata: Mapping[str, object], field: str, read: Callable[[object, str], str]
-) -> str | None:
-    """A field at top level or under ``metadata``; two that differ are refused, since neither can be believed."""
-    top, nested = wire.get(field), metadata.get(field)
+def _either_sha256(wire: Mapping[str, object], metadata: Mapping[str, object]) -> str | None:
+    """The hash at top level or under ``metadata``; two that differ are refused, since neither can be believed."""
+    top, nested = wire.get("sha256"), metadata.get("sha256")
     if top is None:
-        return None if nested is None else read(nested, f"metadata.{field}")
-    value = read(top, field)
-    if nested is not None and read(nested, f"metadata.{field}") != value:
-        raise InvalidBounty(f"metadata.{field}", nested, f"differs from {field} ({value})")
+        return None if nested is None else _sha256(nested, "metadata.sha256")
+    value = _sha256(top, "sha256")
+    if nested is not None and _sha256(nested, "metadata.sha256") != value:
+        raise InvalidBounty("metadata.sha256", nested, f"differs from sha256 ({value})")
     return value
+
+
+def _either_mimetype(wire: Mapping[str, object], metadata: Mapping[str, object]) -> str | None:
+    """The type at top level, else under ``metadata``: one type has many names, and nothing hangs on the sender's."""
+    top, nested = wire.get("mimetype"), metadata.get("mimetype")
+    if top is None:
+        return None if nested is None else _mimetype(nested, "metadata.mimetype")
+    if nested is not None:
+        _mimetype(nested, "metadata.mimetype")
+    return _mimetype(top, "mimetype")
 
 
 def _sha256(value: object, field: str) -> str:
