@@ -50,6 +50,17 @@ def test_version_and_help_import_click_and_nothing_heavy(loaded, option):
     }
 
 
+def test_nothing_is_imported_from_a_folder_that_is_scanned(engine_site, work):
+    # python -m puts the working directory first on the path.
+    for module in ("click", "platformdirs", "msgspec"):
+        (work / f"{module}.py").write_text("raise SystemExit('code of the scanned folder ran')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "psengine_host", "list-engines"],
+        cwd=work, capture_output=True, text=True, env=engine_site.env(), timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("command", ["analyze", "list-engines", "commands", "debug", "samples"])
 def test_the_help_of_a_command_needs_no_host(loaded, command):
     modules = loaded(command, "--help")
