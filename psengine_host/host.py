@@ -6,8 +6,9 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future, wait
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -21,11 +22,12 @@ from psengine_host.engines.found import Catalog, find_engines
 from psengine_host.engines.loaded import HookTrace, Wrapper, load_wrappers
 from psengine_host.engines.observers import Observers
 from psengine_host.engines.running import context_for
-from psengine_host.errors import UsageError
+from psengine_host.errors import PsengineError, UsageError, nearest
 from psengine_host.hookspecs import Context
 from psengine_host.obtaining import Obtainer
 from psengine_host.outcome import Outcome
-from psengine_host.settings import Settings
+from psengine_host.pipeline import EngineProfile, unavailable
+from psengine_host.settings import LONGEST_TIMEOUT, Settings
 from psengine_host.spool import Spool
 
 if TYPE_CHECKING:
@@ -43,7 +45,6 @@ DELIVERY_GRACE: Final = 10.0
 """Seconds that a delivery may take where the bounty has already expired or is about to."""
 DELIVERY_LIMIT: Final = 60.0
 """Seconds that a delivery may take at most, so that a receiver that drips its answer cannot hold the host."""
-LONGEST_TIMEOUT: Final = 86_400
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +97,7 @@ class Host:
         self._couriers: ThreadPoolExecutor | None = None
         self._closed = False
         self._couriers_lock = threading.Lock()
+        self._deliveries: deque[Future[None]] = deque()
         self.observers = Observers(observers, self._context, timeout=settings.host.observer_timeout)
         services = BackendServices(
             settings=settings,
@@ -160,7 +162,7 @@ class Host:
         """
         if self._closed:
             raise UsageError("the host is closed: judge inside its 'with' block, or before close()")
-        future = self.backend.submit(bounty, engine, artifact=artifact)
+        future = self._submitted(bounty, engine, artifact)
         if len(self.observers):
             future.add_done_callback(self._notify)
         return future
@@ -207,11 +209,6 @@ class Host:
         )
 
     def _deliver_later(self, future: Future[Outcome]) -> None:
-        if future.cancelled():
-            return
-        if (error := future.exception()) is not None:
-            logger.error("nothing can be delivered: the backend failed: %s", reason(error))
-            return
         outcome = future.result()
         if outcome.bounty.response_url is None:
             return
@@ -220,7 +217,9 @@ class Host:
                 from concurrent.futures import ThreadPoolExecutor
 
                 self._couriers = ThreadPoolExecutor(DELIVERY_THREADS, thread_name_prefix="psengine-courier")
-        self._couriers.submit(self._deliver_and_log, outcome)
+        self._deliveries.append(self._couriers.submit(self._deliver_and_log, outcome))
+        while self._deliveries and self._deliveries[0].done():
+            self._deliveries.popleft()
 
     def _deliver_and_log(self, outcome: Outcome) -> None:
         from psengine_host.network.delivery import DeliveryStatus
@@ -253,14 +252,22 @@ class Host:
         return self._wrappers
 
     def close(self) -> None:
-        """Wait for deliveries and observers, end the engines and remove the spool; nothing can be judged any more."""
+        """End the engines, wait for deliveries and observers, and remove the spool; nothing can be judged any more.
+
+        The wait is limited by the setting ``host.close_timeout``; what was not delivered or heard by then is counted in
+        the log.
+        """
         self._closed = True
+        deadline = time.monotonic() + self.settings.host.close_timeout
         try:
             self.backend.close()
         finally:
             if self._couriers is not None:
-                self._couriers.shutdown()
-            self.observers.close()
+                wait(self._deliveries, timeout=max(0.0, deadline - time.monotonic()))
+                if outstanding := sum(not delivery.done() for delivery in self._deliveries):
+                    logger.error("%d answers were not delivered in the time there is at the end", outstanding)
+                self._couriers.shutdown(wait=False, cancel_futures=True)
+            self.observers.close(deadline)
             self.spool.close()
 
     def __enter__(self) -> Self:
@@ -283,9 +290,33 @@ class Host:
         future.add_done_callback(lambda _: artifact.close())
         return future
 
+    def _submitted(self, bounty: Bounty, engine: str, artifact: Artifact | None) -> Future[Outcome]:
+        """What the backend makes of a bounty; a backend that fails is an outcome too, never silence."""
+
+        def failed(error: BaseException) -> Outcome:
+            logger.error("bounty %s: the backend failed: %s", bounty.id, reason(error))
+            return unavailable(bounty, EngineProfile.unknown(engine), f"the backend failed: {reason(error)}")
+
+        ended: Future[Outcome] = Future()
+        try:
+            future = self.backend.submit(bounty, engine, artifact=artifact)
+        except PsengineError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a backend may be anybody's
+            ended.set_result(failed(error))
+            return ended
+        if future.done() and not future.cancelled() and future.exception() is None:
+            return future
+
+        def end(future: Future[Outcome]) -> None:
+            error = CancelledError("cancelled") if future.cancelled() else future.exception()
+            ended.set_result(future.result() if error is None else failed(error))
+
+        future.add_done_callback(end)
+        return ended
+
     def _notify(self, future: Future[Outcome]) -> None:
-        if not future.cancelled() and future.exception() is None:
-            self.observers.notify(future.result())
+        self.observers.notify(future.result())
 
     def _context(self, engine: str) -> Context:
         context = self._contexts.get(engine)
@@ -312,6 +343,9 @@ def bounty_for(artifact: Artifact, *, identify: bool = False, lifetime: timedelt
 def usable_engines(settings: Settings) -> Catalog:
     """The installed engines that the settings do not exclude."""
     found = find_engines()
+    for named in (settings.enabled_engines or frozenset()) | settings.disabled_engines:
+        if named not in found:
+            logger.warning("the settings name an engine %r, and none is called that%s", named, nearest(named, found))
     used = [name for name in found if settings.uses(name)]
     return Catalog((found[name] for name in used), excluded=[name for name in found if name not in used])
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from psengine_host.analysis import Analysis, AnalysisMetadata, Comment, EngineInfo, Scanner, ScannerEnvironment
+from psengine_host.analysis import Analysis, AnalysisMetadata, Comment, EngineInfo, Scanner, ScannerEnvironment, Verdict
 from psengine_host.artifacts import Artifact
 from psengine_host.bids import BidPolicy, bid_by_policy
 from psengine_host.bounty import Bounty
@@ -53,6 +53,16 @@ class EngineProfile:
             signatures_version=info.signatures_version,
             environment=ScannerEnvironment(operating_system=platform.system(), architecture=platform.machine()),
         )
+
+    @classmethod
+    def unknown(cls, name: str, version: str = "") -> EngineProfile:
+        """The profile of an engine that has not said anything of itself.
+
+        Args:
+            name: The engine's name.
+            version: The version of its distribution, where it is known.
+        """
+        return cls(name, version, EngineInfo())
 
 
 class Prepared:
@@ -275,20 +285,19 @@ def conclude(prepared: Prepared, judged: Judged, profile: EngineProfile, policy:
     return Outcome(bounty, profile.name, analysis, failure, Timings(prepared.seconds, judged.seconds, ended - began))
 
 
-def unavailable(bounty: Bounty, engine: str, reason: str, traceback: str = "") -> Outcome:
+def unavailable(bounty: Bounty, profile: EngineProfile, reason: str, traceback: str = "") -> Outcome:
     """The outcome of a bounty whose engine could not be loaded or started.
 
     Args:
         bounty: The job.
-        engine: The engine's name.
+        profile: What the host knows of the engine.
         reason: Why, in one line.
         traceback: The engine's traceback.
     """
-    reason = limited(reason)
-    analysis = Analysis.engine_error(reason)
-    if not bounty.is_vote:
-        analysis = Analysis(verdict=analysis.verdict, bid=0, metadata=analysis.metadata)
-    return Outcome(bounty, engine, analysis, Failure(FailureKind.UNAVAILABLE, reason, printable(traceback)))
+    began = time.monotonic()
+    failure = Failure(FailureKind.UNAVAILABLE, limited(reason), printable(traceback))
+    analysis = _enriched(_answer_for(failure), bounty, profile, BidPolicy.MINIMUM)
+    return Outcome(bounty, profile.name, analysis, failure, Timings(conclude=time.monotonic() - began))
 
 
 def checked(answer: object, bounty: Bounty) -> Analysis:
@@ -334,7 +343,7 @@ _DECLARED: Final = {
 def _declared_failure(analysis: Analysis) -> Failure | None:
     """An engine may say itself that it could not get what it needed, or failed; that is no decision."""
     comments = analysis.comments
-    if comments and (kind := _DECLARED.get(comments[0])) is not None:
+    if analysis.verdict is Verdict.UNKNOWN and comments and (kind := _DECLARED.get(comments[0])) is not None:
         return Failure(kind, limited("; ".join(comments[1:])) or f"the engine answered {comments[0]}")
     return None
 

@@ -12,11 +12,12 @@ import msgspec
 from psengine_host.bid_policies import BidPolicy
 from psengine_host.errors import InvalidValue, SettingsError, nearest, shown
 
-__all__ = ["BidSettings", "HostSettings", "NetworkSettings", "Settings", "config_path"]
+__all__ = ["LONGEST_TIMEOUT", "BidSettings", "HostSettings", "NetworkSettings", "Settings", "config_path"]
 
 DEFAULT_TIMEOUT: Final = 60.0
 """Seconds an engine has for one artifact."""
-_LONGEST_TIMEOUT: Final = 86_400
+LONGEST_TIMEOUT: Final = 86_400
+"""Seconds that anything may be allowed: a day."""
 _LONGEST_OBSERVER_TIMEOUT: Final = 3_600
 
 
@@ -31,14 +32,17 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     Args:
         timeout: Seconds for one artifact and engine, the fetch included.
         observer_timeout: Seconds that one call of an observer may take before that observer is dropped.
+        close_timeout: Seconds that the end of the host waits for deliveries and observers.
     """
 
     timeout: float = DEFAULT_TIMEOUT
     observer_timeout: float = 5.0
+    close_timeout: float = 60.0
 
     def __post_init__(self) -> None:
-        _check_seconds("host.timeout", self.timeout, _LONGEST_TIMEOUT)
+        _check_seconds("host.timeout", self.timeout, LONGEST_TIMEOUT)
         _check_seconds("host.observer_timeout", self.observer_timeout, _LONGEST_OBSERVER_TIMEOUT)
+        _check_seconds("host.close_timeout", self.close_timeout, LONGEST_TIMEOUT)
 
 
 class BidSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -161,11 +165,11 @@ def _load(path: Path, *, required: bool) -> dict[str, Any]:
         raise SettingsError(f"{path}: {error}") from None
 
 
-_KNOWN: Final = {
-    "": ("host", "bids", "network", "engines", "enabled_engines", "disabled_engines"),
-    "host": ("timeout", "observer_timeout"),
-    "bids": ("policy",),
-    "network": ("allow", "max_artifact_size"),
+_KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
+    "": Settings.__struct_fields__,
+    "host": HostSettings.__struct_fields__,
+    "bids": BidSettings.__struct_fields__,
+    "network": NetworkSettings.__struct_fields__,
 }
 
 

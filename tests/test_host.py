@@ -1,13 +1,15 @@
 import json
 import logging
+import socket
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import msgspec
 import pytest
 
-from psengine_host import Host
+from psengine_host import Host, filetypes
 from psengine_host.analysis import Analysis, Verdict
 from psengine_host.artifacts import Artifact
 from psengine_host.backends import BACKENDS_GROUP
@@ -283,23 +285,41 @@ def test_a_delivery_that_fails_is_logged_not_raised(spying, caplog, status, sett
     assert len(receiver.requests) == (1 if settings is LOOPBACK else 0)
 
 
-def test_a_backend_that_breaks_its_promise_is_logged(engine_site, caplog):
-    source = """
+BREAKS = {
+    "its future raises": "future.set_exception(RuntimeError('lost')); return future",
+    "its future is cancelled": "future.cancel(); return future",
+    "submit raises": "raise RuntimeError('lost')",
+}
+
+
+@pytest.mark.parametrize("breaks", BREAKS.values(), ids=BREAKS)
+def test_a_backend_that_breaks_its_promise_is_an_outcome_too_and_is_delivered(engine_site, caplog, receiver, breaks):
+    source = f"""
         from concurrent.futures import Future
 
         class Broken:
             def __init__(self, services): ...
             def submit(self, bounty, engine, *, artifact=None):
                 future = Future()
-                future.set_exception(RuntimeError("lost"))
-                return future
+                {breaks}
             def close(self): ...
     """
     engine_site.add("scan")
     engine_site.add("broken", source, group=BACKENDS_GROUP, value="{module}:Broken")
-    with Host(Settings(), backend="broken", catalog=engine_site.catalog()) as host:
-        host.submit(bounty_to("http://127.0.0.1:9/"))
-    assert "nothing can be delivered: the backend failed: RuntimeError: lost" in caplog.text
+    heard = []
+
+    class Listener:
+        @hookimpl
+        def on_error(self, failure):
+            heard.append(failure)
+
+    with Host(LOOPBACK, backend="broken", observers=[Listener()], catalog=engine_site.catalog()) as host:
+        outcome = host.submit(bounty_to(receiver.url)).result(timeout=30)
+    assert outcome.failure.kind is FailureKind.UNAVAILABLE
+    assert outcome.failure.message.startswith("the backend failed: ")
+    assert heard == [outcome.failure]
+    assert [body["verdict"] for _, _, body in receiver.requests] == ["unknown"]
+    assert "the backend failed: " in caplog.text
 
 
 def test_an_unknown_backend_is_a_usage_error(spying):
@@ -442,3 +462,64 @@ def test_a_closed_host_judges_nothing_more(engine_site):
         assert host.analyze(b"x").analysis.verdict == "benign"
     with pytest.raises(UsageError, match=r"^the host is closed: judge inside its 'with' block, or before close\(\)$"):
         host.analyze(b"x")
+
+
+SLOW_CALLBACK = """
+    import time
+    from psengine_host import Analysis, hookimpl
+
+    @hookimpl
+    def analyze(): return Analysis.benign()
+
+    @hookimpl
+    def on_success():
+        time.sleep(3600)
+"""
+
+
+def test_an_authors_callback_that_never_returns_delays_no_delivery_and_is_dropped(engine_site, receiver, caplog):
+    engine_site.add("slow", SLOW_CALLBACK)
+    settings = msgspec.structs.replace(LOOPBACK, host=HostSettings(observer_timeout=0.3))
+    with Host(settings, catalog=engine_site.catalog()) as host:
+        host.submit(bounty_to(f"{receiver.url}/answer"))
+    assert len(receiver.requests) == 1
+    assert "engine slow: on_success or on_error took longer than 0.3 s over one outcome and is dropped" in caplog.text
+
+
+def test_the_end_waits_for_observers_and_deliveries_only_so_long(engine_site, caplog):
+    engine_site.add("calm")
+    heard = threading.Event()
+    release = threading.Event()
+
+    class Slow:
+        @hookimpl
+        def on_success(self):
+            heard.set()
+            release.wait(60)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = msgspec.structs.replace(LOOPBACK, host=HostSettings(observer_timeout=600, close_timeout=0.5))
+        host = Host(settings, observers=[Slow()], catalog=engine_site.catalog())
+        host.submit(bounty_to(f"http://127.0.0.1:{silent.getsockname()[1]}/"))
+        host.submit(b"another")
+        assert heard.wait(30)
+        host.close()
+    release.set()
+    assert "1 answers were not delivered in the time there is at the end" in caplog.text
+    assert "observer Slow has not heard everything in the time there is at the end, and is dropped" in caplog.text
+    assert "observer Slow missed 1 outcomes" in caplog.text
+
+
+def test_an_engine_that_the_settings_name_and_is_not_there_is_warned_of(engine_site, monkeypatch, caplog):
+    engine_site.add("yara")
+    monkeypatch.syspath_prepend(str(engine_site.path))
+    usable_engines(Settings(disabled_engines=frozenset({"yarra"})))
+    assert "the settings name an engine 'yarra', and none is called that; did you mean 'yara'?" in caplog.messages
+
+
+def test_bytes_are_not_identified_unless_somebody_asks(engine_site, monkeypatch):
+    engine_site.add("calm")
+    monkeypatch.setattr(filetypes, "identify_bytes", lambda _: pytest.fail("identified"))
+    with Host(Settings(), catalog=engine_site.catalog()) as host:
+        bounty = host.analyze(b"hello").bounty
+    assert (bounty.mimetype, bounty.artifact_uri) == (None, "data:application/octet-stream;base64,aGVsbG8=")

@@ -719,10 +719,25 @@ def test_there_is_nothing_to_judge_of_an_answered_bounty(bench):
 
 
 def test_an_unavailable_engine_is_an_outcome():
-    outcome = unavailable(local(), "scan", "engine scan: setup: no\nlicence", "Traceback")
+    outcome = unavailable(local(), EngineProfile.unknown("scan", "1.0"), "engine scan: setup: no\nlicence", "Traceback")
     unknown(outcome, "ERROR:ENGINE", "engine scan: setup: no licence")
     assert outcome.failure.kind is FailureKind.UNAVAILABLE
     assert outcome.failure.traceback == "Traceback"
     assert outcome.analysis.bid == 0
-    assert "bid" not in unavailable(local(phase=Phase.ARBITRATION), "scan", "x").answer()
-    assert len(unavailable(local(), "scan", "x" * 10_000_000).failure.message) < 5_000
+    assert "bid" not in unavailable(local(phase=Phase.ARBITRATION), EngineProfile.unknown("scan"), "x").answer()
+    assert len(unavailable(local(), EngineProfile.unknown("scan"), "x" * 10_000_000).failure.message) < 5_000
+
+
+def test_a_verdict_is_no_failure_whatever_its_comments_say(bench):
+    outcome = bench.run(Analysis.malicious("X", comments=["ERROR:TIMEOUT", "of one of its scanners"]))
+    assert outcome.failure is None
+    assert outcome.analysis.verdict is Verdict.MALICIOUS
+
+
+def test_an_engine_that_cannot_start_is_named_in_the_answer_and_timed():
+    outcome = unavailable(local(), EngineProfile.unknown("scan", "1.0"), "no licence")
+    assert outcome.timings.total > 0
+    assert outcome.analysis.bid == 0
+    assert outcome.analysis.metadata.product == "scan"
+    assert outcome.analysis.metadata.scanner.version == "1.0"
+    assert outcome.analysis.metadata.scanner.environment is not None

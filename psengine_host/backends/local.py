@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import Future
 
 from psengine_host.artifacts import Artifact
@@ -10,6 +11,7 @@ from psengine_host.backends import BackendServices
 from psengine_host.bounty import Bounty
 from psengine_host.engines.blame import traceback_of
 from psengine_host.engines.found import BrokenEngine
+from psengine_host.engines.listeners import Listener
 from psengine_host.engines.loaded import load_engine
 from psengine_host.engines.running import Home, Session, context_for
 from psengine_host.errors import EngineFault
@@ -57,7 +59,8 @@ class LocalBackend:
         services = self._services
         loaded = load_engine(services.catalog[name], services.wrappers(), services.trace)
         if isinstance(loaded, BrokenEngine):
-            return _UnavailableEngine(name, f"engine {name} ({loaded.origin}) is broken: {loaded.reason}", loaded.error)
+            reason = f"engine {name} ({loaded.origin}) is broken: {loaded.reason}"
+            return _UnavailableEngine(EngineProfile.unknown(name, loaded.version), reason, loaded.error)
         home = Home(loaded, context_for(name, services.settings, services.spool))
         try:
             context = home.start()
@@ -68,7 +71,7 @@ class LocalBackend:
                 home.stop()
                 raise
         except EngineFault as error:
-            return _UnavailableEngine(name, str(error), error)
+            return _UnavailableEngine(EngineProfile.unknown(name, loaded.version), str(error), error)
         return _RunningEngine(home, session, services)
 
 
@@ -77,6 +80,11 @@ class _RunningEngine:
         self.home = home
         self.session = session
         self.profile = EngineProfile(home.engine.name, home.engine.version, session.info)
+        self._callbacks: Listener | None = None
+        if home.hears:
+            name = f"engine {home.engine.name}: on_success or on_error"
+            self._callbacks = Listener(name, home.hear, services.settings.host.observer_timeout)
+        self._close_timeout = services.settings.host.close_timeout
         self._obtain = services.obtainer.obtain
         self._policy = services.settings.bids.policy
         self._timeout = services.settings.host.timeout
@@ -91,23 +99,26 @@ class _RunningEngine:
             artifact=artifact,
             timeout=self._timeout,
         )
-        self.home.hear(outcome)
+        if self._callbacks is not None:
+            self._callbacks.put(outcome)
         return outcome
 
     def stop(self) -> None:
+        if self._callbacks is not None:
+            self._callbacks.close(time.monotonic() + self._close_timeout)
         self.session.close()
         self.home.stop()
 
 
 class _UnavailableEngine:
-    def __init__(self, name: str, reason: str, error: BaseException | None) -> None:
-        self.name = name
+    def __init__(self, profile: EngineProfile, reason: str, error: BaseException | None) -> None:
+        self.profile = profile
         self.reason = reason
         self.error = error
 
     def process(self, bounty: Bounty, artifact: Artifact | None) -> Outcome:  # noqa: ARG002 - as its running sibling
         text = traceback_of(self.error) if self.error is not None else ""
-        return unavailable(bounty, self.name, self.reason, text)
+        return unavailable(bounty, self.profile, self.reason, text)
 
     def stop(self) -> None:
         """Nothing was started."""

@@ -6,25 +6,20 @@ observer.
 
 from __future__ import annotations
 
-import collections
 import importlib
 import logging
-import threading
-import time
+import math
 from collections.abc import Callable, Iterable
-from typing import Final
 
 from psengine_host.engines.blame import reason
 from psengine_host.engines.found import OBSERVERS_GROUP, Registration, find_registrations
+from psengine_host.engines.listeners import Listener
 from psengine_host.engines.loaded import ContractBroken, check_contract, plugin_manager
 from psengine_host.errors import UsageError
 from psengine_host.hookspecs import OBSERVER_HOOKS, Context
 from psengine_host.outcome import Outcome
 
-__all__ = ["QUEUE_LENGTH", "Observers", "load_observer"]
-
-QUEUE_LENGTH: Final = 10_000
-"""Outcomes that wait for one observer at most; beyond that they are counted as dropped."""
+__all__ = ["Observers", "load_observer"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,31 +65,35 @@ class Observers:
         installed: bool = True,
         path: list[str] | None = None,
     ) -> None:
-        self._observers: list[_Observer] = []
+        observers: list[_Observer] = []
         for registration in find_registrations(OBSERVERS_GROUP, path) if installed else ():
             name = f"{registration.name} ({registration.origin})"
-            self._observers.append(_Observer(name, _load(registration, name), context, timeout))
-        for plugin in objects:
-            self._observers.append(_Observer(_name_of(plugin), plugin, context, timeout))
+            observers.append(_Observer(name, _load(registration, name), context))
+        observers += [_Observer(_name_of(plugin), plugin, context) for plugin in objects]
+        self._listeners = [Listener(f"observer {each.name}", each.hear, timeout) for each in observers]
 
     def __len__(self) -> int:
-        return len(self._observers)
+        return len(self._listeners)
 
     def notify(self, outcome: Outcome) -> None:
         """Hand an outcome to every observer; returns at once."""
-        for observer in self._observers:
-            observer.put(outcome)
+        for listener in self._listeners:
+            listener.put(outcome)
 
-    def close(self) -> None:
-        """Wait until the observers have heard everything, each no longer than its time limit, and end their threads."""
-        for observer in self._observers:
-            observer.close()
+    def close(self, deadline: float = math.inf) -> None:
+        """Wait until the observers have heard everything, each call within its time limit, and end their threads.
+
+        Args:
+            deadline: How long to wait at most, on the clock of ``time.monotonic``.
+        """
+        for listener in self._listeners:
+            listener.close(deadline)
 
 
 class _Observer:
-    """One observer, its queue and its thread."""
+    """One observer: an object that keeps the contract."""
 
-    def __init__(self, name: str, plugin: object, context: Callable[[str], Context], timeout: float) -> None:
+    def __init__(self, name: str, plugin: object, context: Callable[[str], Context]) -> None:
         self.name = name
         try:
             if not check_contract(plugin, OBSERVER_HOOKS, wrapper=False):
@@ -103,70 +102,9 @@ class _Observer:
         except Exception as error:  # ContractBroken, or what an object raises when its attributes are looked at
             raise UsageError(f"observer {name}: {reason(error)}") from error
         self._context = context
-        self._timeout = timeout
-        self._queue: collections.deque[Outcome] = collections.deque()
-        self._wake = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._closing = False
-        self._idle = True
-        self._busy_since = 0.0
-        self._given_up = False
-        self._dropped = 0
 
-    def put(self, outcome: Outcome) -> None:
-        if not self._given_up and self._stuck():
-            self._give_up()
-        if self._given_up or len(self._queue) >= QUEUE_LENGTH:
-            self._dropped += 1
-            return
-        self._queue.append(outcome)
-        if self._idle:
-            with self._wake:
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name=f"observer {self.name}", daemon=True)
-                    self._thread.start()
-                self._wake.notify()
-
-    def close(self) -> None:
-        with self._wake:
-            self._closing = True
-            self._wake.notify()
-        while self._thread is not None and self._thread.is_alive() and not self._given_up:
-            self._thread.join(0.05)
-            if self._stuck():
-                self._give_up()
-        if self._dropped:
-            logger.error("observer %s missed %d outcomes", self.name, self._dropped)
-
-    def _stuck(self) -> bool:
-        return self._busy_since > 0 and time.monotonic() - self._busy_since > self._timeout
-
-    def _give_up(self) -> None:
-        self._given_up = True
-        self._dropped += len(self._queue)
-        self._queue.clear()
-        logger.error("observer %s took longer than %g s over one outcome and is dropped", self.name, self._timeout)
-
-    def _run(self) -> None:
-        while True:
-            while not self._given_up:
-                try:
-                    outcome = self._queue.popleft()
-                except IndexError:  # empty, or emptied just now by whoever gave this observer up
-                    break
-                self._busy_since = time.monotonic()
-                self._call(outcome)
-                self._busy_since = 0.0
-            with self._wake:
-                if self._given_up or (self._closing and not self._queue):
-                    return
-                self._idle = True
-                while not self._queue and not self._closing:
-                    # The time limit covers an append that came between the test above and this wait.
-                    self._wake.wait(0.2)
-                self._idle = False
-
-    def _call(self, outcome: Outcome) -> None:
+    def hear(self, outcome: Outcome) -> None:
+        """Call the hook; a failure in it is logged and changes nothing."""
         failure = outcome.failure
         try:
             if failure is None:

@@ -23,7 +23,7 @@ from psengine_host.bounty import Bounty
 from psengine_host.engines.blame import reason
 from psengine_host.engines.loaded import Engine
 from psengine_host.environment import EngineEnvironment
-from psengine_host.errors import EngineFault
+from psengine_host.errors import EngineFault, shown
 from psengine_host.hookspecs import Context
 from psengine_host.outcome import Outcome
 from psengine_host.settings import Settings
@@ -125,6 +125,11 @@ class Home:
         old, self._setup = self._setup, new
         old.leave(strict=False)
 
+    @property
+    def hears(self) -> bool:
+        """Whether the engine has ``on_success`` or ``on_error``."""
+        return self._hears_success or self._hears_errors
+
     def hear(self, outcome: Outcome) -> None:
         """Call the author's ``on_success`` or ``on_error``; a failure in it is logged and changes nothing."""
         if outcome.failure is None:
@@ -157,6 +162,7 @@ class Home:
         with _blaming(self.engine.name, "setup"):
             mapping = dict(returned)
         try:
+            _check_plain(mapping)
             packed = msgspec.msgpack.encode(mapping)
             plain = msgspec.msgpack.decode(packed, type=dict[str, Any])
         except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
@@ -167,6 +173,20 @@ class Home:
             raise EngineFault(self.engine.name, "setup", message)
         shared: Mapping[str, Any] = frozen(plain)
         return shared
+
+
+def _check_plain(value: object) -> None:
+    """Refuse what would come back from the worker's channel as something else: a date as text, a set as a list."""
+    if type(value) is dict:
+        for key, item in value.items():
+            if type(key) is not str:
+                raise TypeError(f"the key {key!r} is a {type(key).__name__}, not text")
+            _check_plain(item)
+    elif type(value) in (list, tuple):
+        for item in value:  # type: ignore[attr-defined]  # its type was just compared
+            _check_plain(item)
+    elif value is not None and type(value) not in (str, bytes, bool, int, float):
+        raise TypeError(f"{shown(value)} is {_kind(value)}")
 
 
 class Session:

@@ -86,17 +86,13 @@ def test_an_engine_starts_with_its_first_bounty_and_ends_with_the_backend(engine
     backend = local()
     backend.submit(BOUNTY, "scan")
     backend.submit(BOUNTY, "scan")
-    assert log_of(module) == [
-        "setup",
-        "open_session",
-        "analyze scan scan",
-        "on_success",
-        "analyze scan scan",
-        "on_success",
-    ]
+    # The author's callbacks have a thread of their own, which delays nobody: they are heard at the end at the latest.
+    judged = [entry for entry in log_of(module) if entry != "on_success"]
+    assert judged == ["setup", "open_session", "analyze scan scan", "analyze scan scan"]
     backend.close()
     backend.close()
     assert log_of(module)[-2:] == ["close", "teardown"]
+    assert log_of(module).count("on_success") == 2
     assert log_of(module).count("teardown") == 1
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from psengine_host.analysis import Analysis
 from psengine_host.bounty import Bounty
-from psengine_host.engines import observers as room
+from psengine_host.engines import listeners as room
 from psengine_host.engines.found import OBSERVERS_GROUP
 from psengine_host.engines.observers import Observers, load_observer
 from psengine_host.engines.running import context_for
