@@ -9,7 +9,8 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from psengine_host.bounty import ArtifactType, why_no_json
+from psengine_host.bounty import ArtifactType
+from psengine_host.bounty_fields import why_no_json
 from psengine_host.errors import InvalidAnalysis
 
 __all__ = [

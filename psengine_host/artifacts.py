@@ -9,8 +9,9 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, Final, Self, TypeAlias
 
-from psengine_host.bounty import URL_MIMETYPE, ArtifactType, file_uri
+from psengine_host.bounty import URL_MIMETYPE, ArtifactType
 from psengine_host.errors import ArtifactError, ArtifactUnavailable
+from psengine_host.local_names import file_uri
 from psengine_host.spool import Spool
 
 __all__ = ["KEPT_IN_MEMORY", "Artifact"]

@@ -9,15 +9,28 @@ from __future__ import annotations
 
 import enum
 import os
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, Final, Self
-from urllib.parse import quote_from_bytes, urlsplit
 
 import msgspec
 
+from psengine_host.bounty_fields import (
+    check_artifact_uri,
+    check_duration,
+    check_id,
+    check_instant,
+    check_response_url,
+    either_mimetype,
+    either_sha256,
+    read_duration,
+    read_mimetype,
+    read_sha256,
+    read_timestamp,
+    why_no_json,
+)
 from psengine_host.errors import InvalidBounty
+from psengine_host.local_names import file_uri, local_id
 
 __all__ = [
     "DEFAULT_LIFETIME",
@@ -29,7 +42,6 @@ __all__ = [
     "Bounty",
     "BountyRules",
     "Phase",
-    "file_uri",
 ]
 
 LOCAL_MIN_ALLOWED_BID: Final = 62_500_000_000_000_000
@@ -43,36 +55,9 @@ LOCAL_LIFETIME: Final = timedelta(seconds=30)
 URL_MIMETYPE: Final = "text/uri-list"
 """Mimetype of every URL artifact (RFC 2483, section 5)."""
 
-MAX_ID_LENGTH: Final = 128
-"""Characters of an id at most; of an integer, its decimal digits."""
-MAX_URL_LENGTH: Final = 16_384
-"""Characters of an ``http`` or ``https`` URI at most; a ``data`` URI is limited by whoever reads it."""
-MAX_DURATION: Final = 10 * 366 * 86_400
-"""Seconds of a ``duration`` at most: ten years, so that no date overflows."""
 _MAX_BID: Final = 1 << 256
 """Bids are uint256 on the chain."""
 _ANY_MIMETYPE: Final = "application/octet-stream"
-
-_NAMESPACES: Final = {
-    # uuid5(uuid5(fafee1eb-ee7d-4b31-bee5-1547bd26c731, "FILE" or "URL"), sha256): the namespaces as raw bytes
-    "FILE": bytes.fromhex("b379081429ac50b3808d8f6b361d21fe"),
-    "URL": bytes.fromhex("eedf52464c5f5b2a9c02a8cc4c328347"),
-}
-_SHA256 = re.compile(r"[0-9a-fA-F]{64}\Z")
-_MEDIA = r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+"
-_MIMETYPE = re.compile(rf"{_MEDIA}/{_MEDIA}(?:[ \t]*;[ \t]*[\x20-\x7e]*)?\Z")
-"""``type/subtype`` of RFC 2045, section 5.1, with anything printable as parameters."""
-_SECONDS = re.compile(r"\d{1,18}(?:\.\d{1,18})?\Z", re.ASCII)
-_TIMESTAMP = re.compile(
-    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d(?::?\d\d)?)?\Z",
-    re.ASCII | re.IGNORECASE,
-)
-_PLAIN_PATH = re.compile(r"(?:/(?!\.{0,2}(?:/|\Z))[A-Za-z0-9_.~-]+)+\Z")
-"""An absolute path that is its own URI: nothing in it to quote or to resolve."""
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
-_UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\xa0\ud800-\udfff]")
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""Control characters, what else breaks a line, and what UTF-8 cannot hold; spaces are taken."""
 
 
 class ArtifactType(enum.StrEnum):
@@ -166,25 +151,25 @@ class Bounty(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         # Values made in Python go through the same checks as those from the wire; the wire's are cheap to check again.
-        _check_id(self.id)
-        _check_artifact_uri(self.artifact_uri, file_allowed=self.file_allowed)
+        check_id(self.id)
+        check_artifact_uri(self.artifact_uri, file_allowed=self.file_allowed)
         if self.response_url is not None:
-            _check_response_url(self.response_url)
+            check_response_url(self.response_url)
         if type(self.artifact_type) is not ArtifactType:
             raise InvalidBounty("artifact_type", self.artifact_type, "must be an ArtifactType")
         if type(self.phase) is not Phase:
             raise InvalidBounty("phase", self.phase, "must be a Phase")
         if not isinstance(self.rules, BountyRules):
             raise InvalidBounty("rules", self.rules, "must be BountyRules")
-        _check_instant("expiration", self.expiration)
+        check_instant("expiration", self.expiration)
         if self.tasked_at is not None:
-            _check_instant("tasked_at", self.tasked_at)
-        if self.sha256 is not None and _sha256(self.sha256, "sha256") != self.sha256:
+            check_instant("tasked_at", self.tasked_at)
+        if self.sha256 is not None and read_sha256(self.sha256, "sha256") != self.sha256:
             raise InvalidBounty("sha256", self.sha256, "must be lower-case")
         if self.mimetype is not None:
-            _mimetype(self.mimetype, "mimetype")
+            read_mimetype(self.mimetype, "mimetype")
         if self.duration is not None:
-            _check_duration(self.duration)
+            check_duration(self.duration)
 
     @property
     def is_url(self) -> bool:
@@ -248,7 +233,7 @@ class Bounty(msgspec.Struct, frozen=True, kw_only=True):
             metadata = {}
         elif not isinstance(metadata, Mapping):
             raise InvalidBounty("metadata", metadata, "must be an object or null")
-        duration = _duration(get("duration"))
+        duration = read_duration(get("duration"))
         bounty_id = get("id")
         if bounty_id is None:
             bounty_id = get("guid")
@@ -266,11 +251,11 @@ class Bounty(msgspec.Struct, frozen=True, kw_only=True):
             expiration=_expiration(get("expiration"), duration, now),
             rules=_rules(get("rules")),
             phase=_phase(get("phase")),
-            sha256=_either_sha256(wire, metadata),
-            mimetype=_either_mimetype(wire, metadata),
+            sha256=either_sha256(wire, metadata),
+            mimetype=either_mimetype(wire, metadata),
             response_url=get("response_url"),
             duration=duration,
-            tasked_at=_timestamp("tasked_at", get("tasked_at")),
+            tasked_at=read_timestamp("tasked_at", get("tasked_at")),
             file_allowed=file_allowed,
         )
 
@@ -360,12 +345,12 @@ class Bounty(msgspec.Struct, frozen=True, kw_only=True):
             from base64 import b64encode
 
             # Without its parameters, which may hold the comma that ends the URI's header.
-            media = _mimetype(mimetype, "mimetype").partition(";")[0].rstrip() if mimetype else _ANY_MIMETYPE
+            media = read_mimetype(mimetype, "mimetype").partition(";")[0].rstrip() if mimetype else _ANY_MIMETYPE
             uri = f"data:{media};base64,{b64encode(data).decode()}"
             sha256 = sha256 or hashlib.sha256(data).hexdigest()
         else:
             uri = url or ""
-            _check_artifact_uri(uri, file_allowed=True)  # first: what cannot be a URL can perhaps not be encoded either
+            check_artifact_uri(uri, file_allowed=True)  # first: what cannot be a URL can perhaps not be encoded either
             sha256 = sha256 or hashlib.sha256(uri.encode()).hexdigest()
             artifact_type, mimetype = ArtifactType.URL, URL_MIMETYPE
         return cls.forge(
@@ -410,9 +395,9 @@ class Bounty(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             InvalidBounty: A value that cannot be.
         """
-        sha256 = _sha256(sha256, "sha256")
+        sha256 = read_sha256(sha256, "sha256")
         seconds = lifetime.total_seconds()
-        _check_duration(seconds)  # before it is added to a date, which has an end
+        check_duration(seconds)  # before it is added to a date, which has an end
         return cls(
             id=local_id(artifact_type, sha256),
             artifact_type=artifact_type,
@@ -426,50 +411,6 @@ class Bounty(msgspec.Struct, frozen=True, kw_only=True):
             duration=int(seconds) if seconds.is_integer() else seconds,
             file_allowed=True,
         )
-
-
-def local_id(artifact_type: ArtifactType, sha256: str) -> int:
-    """The id of a local bounty, 0 to 2**32 - 1: the low 32 bits of a name-based UUID (RFC 9562, version 5).
-
-    The namespaces differ by artifact type, so a file that contains a URL is not mistaken for the URL. The last four
-    bytes of a version 5 UUID are bytes 12 to 15 of the SHA-1 of namespace and name, untouched by version and variant.
-
-    Args:
-        artifact_type: File or URL.
-        sha256: SHA-256 of the artifact, 64 lower-case hexadecimal digits.
-    """
-    from hashlib import sha1  # it loads OpenSSL, and whoever only lists engines needs neither
-
-    digest = sha1(_NAMESPACES[artifact_type.name] + sha256.encode(), usedforsecurity=False).digest()
-    return int.from_bytes(digest[12:16], "big")
-
-
-def file_uri(path: str | os.PathLike[str]) -> str:
-    """The ``file:`` URI of a path (RFC 8089), made absolute; any byte a name may hold is percent-encoded."""
-    if type(path) is str and _PLAIN_PATH.match(path):
-        return f"file://{path}"
-    path = os.fsdecode(path)
-    folder, name = os.path.split(path)
-    if ".." in (*folder.split("/"), name):
-        # What is above a folder that is a link is found by following the link, not by cutting off its name.
-        absolute = os.path.realpath(path) if name in ("", ".", "..") else os.path.join(os.path.realpath(folder), name)
-    else:
-        absolute = os.path.abspath(path)
-    return "file://" + quote_from_bytes(os.fsencode(absolute))
-
-
-# --- one function a field ---------------------------------------------------------------------------------------------
-
-
-def _check_id(value: object) -> None:
-    if type(value) is int:
-        if value.bit_length() > 426 or value < 0:  # 10**128 has 426 bits; str() of a hostile integer is quadratic
-            raise InvalidBounty("id", value, f"must be a non-negative integer of at most {MAX_ID_LENGTH} digits")
-    elif type(value) is str:
-        if not 0 < len(value) <= MAX_ID_LENGTH or _has_controls(value):
-            raise InvalidBounty("id", value, f"must be 1 to {MAX_ID_LENGTH} printable characters")
-    else:
-        raise InvalidBounty("id", value, "must be an integer or a string")
 
 
 def _artifact_type(value: object) -> ArtifactType:
@@ -509,151 +450,9 @@ def _rules(value: object) -> BountyRules:
     return BountyRules(min_allowed_bid=low, max_allowed_bid=high)  # type: ignore[arg-type]  # checked at birth
 
 
-def _duration(value: object) -> int | float | None:
-    if value is None or value == "":
-        return None
-    if isinstance(value, str) and _SECONDS.match(value):
-        value = float(value) if "." in value else int(value)
-    return _check_duration(value)
-
-
-def _check_duration(value: object) -> int | float:
-    if type(value) is not int and type(value) is not float:
-        raise InvalidBounty("duration", value, "must be a number of seconds")
-    if not 0 <= value <= MAX_DURATION:  # false for NaN as well
-        raise InvalidBounty("duration", value, f"must be from 0 to {MAX_DURATION} seconds")
-    return value
-
-
 def _expiration(value: object, duration: float | None, now: datetime | None) -> datetime:
-    expiration = _timestamp("expiration", value)
+    expiration = read_timestamp("expiration", value)
     if expiration is not None:
         return expiration
     lifetime = DEFAULT_LIFETIME if duration is None else timedelta(seconds=duration)
     return (now or datetime.now(UTC)).astimezone(UTC) + lifetime
-
-
-def _timestamp(field: str, value: object) -> datetime | None:
-    if value is None or value == "":
-        return None
-    if not isinstance(value, str) or not _TIMESTAMP.match(value):
-        raise InvalidBounty(field, value, "must be an ISO 8601 date and time")
-    try:
-        instant = datetime.fromisoformat(value.upper())
-        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise InvalidBounty(field, value, "is no date and time that exists") from None
-
-
-def _check_instant(field: str, value: object) -> None:
-    if not isinstance(value, datetime) or value.tzinfo is not UTC:
-        raise InvalidBounty(field, value, "must be an aware datetime in UTC")
-
-
-def _either_sha256(wire: Mapping[str, object], metadata: Mapping[str, object]) -> str | None:
-    """The hash at top level or under ``metadata``; two that differ are refused, since neither can be believed."""
-    top, nested = wire.get("sha256"), metadata.get("sha256")
-    if top is None:
-        return None if nested is None else _sha256(nested, "metadata.sha256")
-    value = _sha256(top, "sha256")
-    if nested is not None and _sha256(nested, "metadata.sha256") != value:
-        raise InvalidBounty("metadata.sha256", nested, f"differs from sha256 ({value})")
-    return value
-
-
-def _either_mimetype(wire: Mapping[str, object], metadata: Mapping[str, object]) -> str | None:
-    """The type at top level, else under ``metadata``: one type has many names, and nothing hangs on the sender's."""
-    top, nested = wire.get("mimetype"), metadata.get("mimetype")
-    if top is None:
-        return None if nested is None else _mimetype(nested, "metadata.mimetype")
-    if nested is not None:
-        _mimetype(nested, "metadata.mimetype")
-    return _mimetype(top, "mimetype")
-
-
-def _sha256(value: object, field: str) -> str:
-    if type(value) is not str or not _SHA256.match(value):
-        raise InvalidBounty(field, value, "must be 64 hexadecimal digits")
-    return value.lower()
-
-
-def _mimetype(value: object, field: str) -> str:
-    if type(value) is not str or len(value) > 255 or not _MIMETYPE.match(value):
-        raise InvalidBounty(field, value, "must be a mimetype (type/subtype) of at most 255 characters")
-    return value
-
-
-def _has_controls(text: str) -> bool:
-    # What is printable holds none of them, and that is found out at a fraction of the pattern's time.
-    return not text.isprintable() and _CONTROLS.search(text) is not None
-
-
-def _scheme_of(uri: str) -> str:
-    match = _SCHEME.match(uri)
-    return match[1].lower() if match else ""
-
-
-def _check_artifact_uri(uri: object, *, file_allowed: bool) -> None:
-    if type(uri) is not str:  # exactly: what JSON is made of
-        raise InvalidBounty("artifact_uri", uri, "must be a string")
-    scheme = _scheme_of(uri)
-    if scheme == "data":
-        if "," not in uri:
-            raise InvalidBounty("artifact_uri", uri, "is no data: URI: a comma must stand before the data")
-        if _has_controls(uri):
-            raise InvalidBounty("artifact_uri", uri, "must hold no control characters")
-    elif scheme in ("http", "https"):
-        check_http("artifact_uri", uri)
-    elif scheme == "file":
-        if not file_allowed:
-            raise InvalidBounty("artifact_uri", uri, "file: is only taken from the local command line")
-        if not uri[5:].startswith("///"):
-            raise InvalidBounty("artifact_uri", uri, "must be file:/// and an absolute path")
-        if _has_controls(uri):
-            raise InvalidBounty("artifact_uri", uri, "must hold no control characters; percent-encode them")
-    else:
-        raise InvalidBounty("artifact_uri", uri, "must be an http, https or data URI")
-
-
-def _check_response_url(url: object) -> None:
-    if type(url) is not str:
-        raise InvalidBounty("response_url", url, "must be a string or null")
-    if _scheme_of(url) not in ("http", "https"):
-        raise InvalidBounty("response_url", url, "must be an http or https URL")
-    check_http("response_url", url)
-
-
-def check_http(field: str, uri: str) -> None:
-    """Refuse what is no URL with a host, or cannot be one.
-
-    Args:
-        field: Where it stands, for the message.
-        uri: A text that begins with ``http:`` or ``https:``.
-
-    Raises:
-        InvalidBounty: It is too long, holds spaces or control characters, or names no host.
-    """
-    if len(uri) > MAX_URL_LENGTH:
-        raise InvalidBounty(field, uri, f"must be at most {MAX_URL_LENGTH} characters")
-    if _UNPRINTABLE.search(uri):
-        raise InvalidBounty(field, uri, "must hold no spaces or control characters")
-    try:
-        parts = urlsplit(uri)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise InvalidBounty(field, uri, f"is no URL ({error})") from None
-    if not host:
-        raise InvalidBounty(field, uri, "names no host")
-
-
-def why_no_json(error: Exception) -> str:
-    """Why bytes are no JSON, for a message.
-
-    Args:
-        error: What decoding them raised.
-    """
-    if isinstance(error, RecursionError):
-        return "is nested too deeply"
-    if isinstance(error, UnicodeError):
-        return "is not UTF-8"
-    return f"is no valid JSON ({error})"

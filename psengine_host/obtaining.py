@@ -9,7 +9,8 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from psengine_host.artifacts import Artifact
-from psengine_host.bounty import Bounty, check_http
+from psengine_host.bounty import Bounty
+from psengine_host.bounty_fields import check_http
 from psengine_host.errors import ArtifactError, ArtifactUnavailable, InvalidBounty, shown
 from psengine_host.settings import Settings
 from psengine_host.spool import Spool

@@ -18,16 +18,15 @@ from psengine_host.bounty import (
     DEFAULT_LIFETIME,
     LOCAL_MAX_ALLOWED_BID,
     LOCAL_MIN_ALLOWED_BID,
-    MAX_DURATION,
     URL_MIMETYPE,
     ArtifactType,
     Bounty,
     BountyRules,
     Phase,
-    file_uri,
-    local_id,
 )
+from psengine_host.bounty_fields import MAX_DURATION
 from psengine_host.errors import InvalidBounty
+from psengine_host.local_names import file_uri, local_id
 from psengine_host.network.data_uris import decode_data_uri
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
