@@ -15,6 +15,10 @@ __all__ = ["BLOCK", "Decoder", "decoder_for"]
 
 BLOCK: Final = 1 << 18
 """The most bytes that one step of a decoder makes."""
+_PIECE: Final = 1 << 14
+"""Bytes that zlib is given at once. It copies what it leaves over, for each gzip member that ends in between."""
+_MAX_MEMBERS: Final = 1 << 16
+"""Members of one gzip body: 4 GB of the smallest that are in use (BGZF), and no more than a second's work."""
 
 
 class Decoder(Protocol):
@@ -22,6 +26,9 @@ class Decoder(Protocol):
 
     def decode(self, data: bytes) -> Iterator[bytes]:
         """What these bytes decode to, in blocks of at most ``BLOCK`` bytes.
+
+        Between two blocks lies bounded work, so that whoever takes them can stop in time: input from which nothing
+        comes yields empty blocks.
 
         Raises:
             UndecodableBody: They are not what the encoding says.
@@ -63,13 +70,26 @@ class _Identity:
 
 
 class _Inflating:
-    """What gzip and deflate share: one zlib stream, and what follows it."""
+    """What gzip and deflate share: one zlib stream after another, fed in small pieces."""
 
     name: str
     _stream: zlib._Decompress | None = None
 
-    def _inflate(self, stream: zlib._Decompress, data: bytes) -> Iterator[bytes]:
-        while data and not stream.eof:
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        view = memoryview(data)
+        for start in range(0, len(view), _PIECE):
+            silent = True
+            for block in self._decode_piece(view[start : start + _PIECE]):
+                silent = False
+                yield block
+            if silent:
+                yield b""
+
+    def _decode_piece(self, piece: memoryview) -> Iterator[bytes]:
+        raise NotImplementedError
+
+    def _inflate(self, stream: zlib._Decompress, data: bytes | memoryview) -> Iterator[bytes]:
+        while not stream.eof:
             try:
                 block = stream.decompress(data, BLOCK)
             except zlib.error as error:
@@ -77,15 +97,8 @@ class _Inflating:
             data = stream.unconsumed_tail
             if block:
                 yield block
-        while not stream.eof:
-            # Output that zlib holds back although it has all the input.
-            try:
-                block = stream.decompress(b"", BLOCK)
-            except zlib.error as error:
-                raise UndecodableBody(f"the body is not {self.name} as its Content-Encoding says: {error}") from error
-            if not block:
+            elif not data:  # nor does zlib hold back any output
                 return
-            yield block
 
     def finish(self) -> None:
         if self._stream is None or not self._stream.eof:
@@ -94,20 +107,27 @@ class _Inflating:
 
 class _Gzip(_Inflating):
     name = "gzip"
+    _members = 0
     _padded = False
 
-    def decode(self, data: bytes) -> Iterator[bytes]:
-        while data:
+    def _decode_piece(self, piece: memoryview) -> Iterator[bytes]:
+        while piece:
             if self._stream is None or self._stream.eof:
                 # RFC 1952: several members are one file; padding with zeros after the last is usual.
-                if self._stream is not None and (self._padded or not data.strip(b"\0")):
+                if self._padded or (self._stream is not None and not piece[0]):
                     self._padded = True
-                    if data.strip(b"\0"):
+                    if any(piece):
                         raise UndecodableBody("the gzip body has bytes after its end")
                     return
-                self._stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
-            yield from self._inflate(self._stream, data)
-            data = self._stream.unused_data
+                self._stream = self._next_member()
+            yield from self._inflate(self._stream, piece)
+            piece = piece[len(piece) - len(self._stream.unused_data) :]
+
+    def _next_member(self) -> zlib._Decompress:
+        self._members += 1
+        if self._members > _MAX_MEMBERS:
+            raise UndecodableBody(f"the gzip body has more than {_MAX_MEMBERS} members")
+        return zlib.decompressobj(zlib.MAX_WBITS | 16)
 
 
 class _Deflate(_Inflating):
@@ -116,9 +136,10 @@ class _Deflate(_Inflating):
     name = "deflate"
     _start = b""
 
-    def decode(self, data: bytes) -> Iterator[bytes]:
+    def _decode_piece(self, piece: memoryview) -> Iterator[bytes]:
+        data: bytes | memoryview = piece
         if self._stream is None:
-            self._start += data
+            self._start += piece
             if len(self._start) < 2:
                 return
             data, self._start = self._start, b""

@@ -18,6 +18,8 @@ from psengine_host.network.blocking import run_now
 from psengine_host.network.errors import BadAnswer, ForbiddenAddress, NetworkError, clean
 from psengine_host.network.guard import NetworkGuard
 from psengine_host.network.retry_after import retry_after_seconds
+from psengine_host.network.schemes import require_http
+from psengine_host.network.transient import is_transient
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Delivery", "DeliveryLimits", "DeliveryStatus", "deliver", "deliver_now", "deliver_over"]
 
-_TRANSIENT: Final = (408, 425, 429)
 _KEY: Final = re.compile(r"[!-~]{1,255}\Z")
 
 
@@ -184,11 +185,11 @@ def _refused_at_once(url: str, idempotency_key: str) -> Delivery | None:
     """What needs no connection to be seen."""
     if not _KEY.match(idempotency_key):
         raise ValueError(f"idempotency_key must be 1 to 255 visible ASCII characters, got '{clean(idempotency_key)}'")
-    scheme = url[:64].partition(":")[0]
-    if scheme.lower() in ("http", "https"):
-        return None
-    reason = f"the scheme '{clean(scheme)}' is not delivered to; only http and https are"
-    return Delivery(status=DeliveryStatus.REFUSED, reason=reason, seconds=0.0)
+    try:
+        require_http(url)
+    except BadAnswer as error:
+        return Delivery(status=DeliveryStatus.REFUSED, reason=str(error), seconds=0.0)
+    return None
 
 
 async def _post(
@@ -229,7 +230,7 @@ async def _post(
 def _classified(status: int) -> DeliveryStatus:
     if 200 <= status < 300:
         return DeliveryStatus.DELIVERED
-    if status in _TRANSIENT or status >= 500:
+    if is_transient(status):
         return DeliveryStatus.RETRY
     return DeliveryStatus.REFUSED
 

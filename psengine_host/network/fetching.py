@@ -21,6 +21,8 @@ from psengine_host.network.data_uris import decode_data_uri, is_data_uri
 from psengine_host.network.errors import BadAnswer, FetchError, NetworkError, Unreachable, clean
 from psengine_host.network.guard import NetworkGuard
 from psengine_host.network.retry_after import retry_after_seconds
+from psengine_host.network.schemes import require_http
+from psengine_host.network.transient import is_transient
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -31,7 +33,7 @@ __all__ = ["FetchLimits", "Fetched", "fetch", "fetch_now", "fetch_over"]
 
 _CONTENT: Final = (200, 203)
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
-_TRANSIENT: Final = (408, 425, 429)
+_TAKEN: Final = "http, https and data"
 
 
 class FetchLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,10 +110,10 @@ async def fetch(
     """
     if is_data_uri(uri):
         return _fetch_data(uri, destination, limits, sha256)
-    _require_http(uri)
-    from psengine_host.network.client import HttpClient  # 130 ms of aiohttp, for those who connect
-
     try:
+        require_http(uri, _TAKEN)
+        from psengine_host.network.client import HttpClient  # 130 ms of aiohttp, for those who connect
+
         client = HttpClient(guard, ca_file=limits.ca_file)
     except NetworkError as error:
         raise FetchError(uri, str(error)) from error
@@ -148,9 +150,9 @@ async def fetch_over(
     """``fetch`` over the connections of a client, for those who fetch many; ``limits.ca_file`` is then the client's."""
     if is_data_uri(uri):
         return _fetch_data(uri, destination, limits, sha256)
-    _require_http(uri)
     sink = _Sink(destination, limits.max_size)
     try:
+        require_http(uri, _TAKEN)
         async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
             await _try_and_retry(client, uri, sink, limits, deadline)
         return sink.finish(sha256)
@@ -173,12 +175,6 @@ def _fetch_data(uri: str, destination: BinaryIO, limits: FetchLimits, sha256: st
     except NetworkError as error:
         sink.discard()
         raise FetchError(uri, str(error)) from error
-
-
-def _require_http(uri: str) -> None:
-    scheme = uri[:64].partition(":")[0]
-    if scheme.lower() not in ("http", "https"):
-        raise FetchError(uri, f"the scheme '{clean(scheme)}' is not taken; only http, https and data are")
 
 
 async def _try_and_retry(client: HttpClient, uri: str, sink: _Sink, limits: FetchLimits, deadline: float) -> None:
@@ -245,7 +241,7 @@ async def _ask(client: HttpClient, url: URL, sink: _Sink, limits: FetchLimits, d
             if not location:
                 raise BadAnswer(f"answered {answer.phrase} without a Location")
             return location
-        if answer.status in _TRANSIENT or answer.status >= 500:
+        if is_transient(answer.status):
             raise Unreachable(f"answered {answer.phrase}", retry_after_seconds(answer.header("Retry-After")))
         raise BadAnswer(f"answered {answer.phrase}")
 
@@ -262,7 +258,7 @@ async def _stream(answer: Answer, sink: _Sink, limits: FetchLimits) -> None:
             raise BadAnswer(f"larger than the limit of {limits.max_size} bytes; stopped there")
         for number, block in enumerate(decoder.decode(chunk)):
             if number:
-                await asyncio.sleep(0)  # a bomb takes long to decode: deadlines and others get their turn
+                await asyncio.sleep(0)  # a bomb takes long to decode, an empty one too: others get their turn
             sink.write(block)
     if announced is not None and received != announced:
         raise Unreachable(f"{received} bytes came, {announced} were announced")

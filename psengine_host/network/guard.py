@@ -78,6 +78,9 @@ _MAPPED = IPv6Network("::ffff:0:0/96")
 _NAT64 = IPv6Network("64:ff9b::/96")
 _6TO4 = IPv6Network("2002::/16")
 _TEREDO = IPv6Network("2001::/32")
+_ISATAP = 0x0000_5EFE
+"""The upper half of an ISATAP interface identifier (RFC 5214, section 6.1), but for the u bit."""
+_U_BIT = 0x0200_0000
 
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\Z"
@@ -228,22 +231,33 @@ class NetworkGuard:
 def refusal(address: Address) -> str | None:
     """Why an address is not globally routable unicast, or None if it is.
 
-    IPv4 addresses inside IPv6 ones (mapped, NAT64, 6to4, Teredo) are unwrapped and judged themselves.
+    IPv4 addresses inside IPv6 ones (mapped, NAT64, 6to4, Teredo, ISATAP) are unwrapped and judged themselves.
     """
     if isinstance(address, IPv4Address):
         return _refusal_ipv4(address)
     if address.scope_id is not None:
         return "an address with a zone"
     if (wrapped := _embedded(address)) is not None:
-        form, inner = wrapped
-        reasons = ((ipv4, _refusal_ipv4(ipv4)) for ipv4 in inner)
-        return next((f"{form} of {ipv4}, {reason}" for ipv4, reason in reasons if reason is not None), None)
+        return _refusal_inside(*wrapped) or _refusal_isatap(address)
     for network, reason in _SPECIAL_IPV6:
         if address in network:
             return reason
     if address not in _GLOBAL_UNICAST or not address.is_global:
         return "not a global unicast address"
-    return None
+    return _refusal_isatap(address)
+
+
+def _refusal_isatap(address: IPv6Address) -> str | None:
+    """Why the IPv4 address in an ISATAP interface identifier, under whatever prefix, refuses the whole, if it does."""
+    value = int(address)
+    if (value >> 32) & 0xFFFFFFFF & ~_U_BIT != _ISATAP:
+        return None
+    return _refusal_inside("the ISATAP form", (IPv4Address(value & 0xFFFFFFFF),))
+
+
+def _refusal_inside(form: str, inner: tuple[IPv4Address, ...]) -> str | None:
+    reasons = ((ipv4, _refusal_ipv4(ipv4)) for ipv4 in inner)
+    return next((f"{form} of {ipv4}, {reason}" for ipv4, reason in reasons if reason is not None), None)
 
 
 def _refusal_ipv4(address: IPv4Address) -> str | None:

@@ -8,23 +8,17 @@ from urllib.parse import urljoin, urlsplit
 
 from yarl import URL
 
+from psengine_host.bounty_fields import MAX_URL_LENGTH
 from psengine_host.network.errors import BadAnswer, clean
+from psengine_host.network.schemes import require_http
 
-__all__ = ["http_url", "redirect_target", "scheme_of"]
+__all__ = ["http_url", "redirect_target"]
 
 _CLEAN: Final = re.compile(r"[!-~]+\Z")
 _CONTROL: Final = re.compile(r"[\x00-\x20\x7f]")
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-_MAX_LENGTH: Final = 8192
-
-
-def scheme_of(uri: str) -> str:
-    """The text before the first colon, in lower case; empty without one.
-
-    Nothing is stripped or unescaped: a scheme in an odd spelling is another scheme, and is refused.
-    """
-    scheme, colon, _ = uri[:64].partition(":")
-    return scheme.lower() if colon else ""
+_HOST_NAME: Final = re.compile(r"(?=.{1,253}\.?\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?\Z")
+"""RFC 1123, section 2.1, and the underscore; looser about hyphens, as resolvers are."""
 
 
 def http_url(uri: str) -> URL:
@@ -36,18 +30,17 @@ def http_url(uri: str) -> URL:
         uri: The URL's text.
 
     Raises:
-        BadAnswer: Another scheme, no host, a bad port, white space or control characters, or too long.
+        BadAnswer: Another scheme, no host or one that cannot exist, a bad port, white space or control characters,
+            or longer than a bounty's URL may be.
     """
-    if scheme_of(uri) not in ("http", "https"):
-        raise BadAnswer(f"the scheme '{clean(scheme_of(uri))}' is not taken; only http and https are")
-    if len(uri) > _MAX_LENGTH:
-        raise BadAnswer(f"a URL of {len(uri)} characters; at most {_MAX_LENGTH} are taken")
+    require_http(uri)
+    if len(uri) > MAX_URL_LENGTH:
+        raise BadAnswer(f"a URL of {len(uri)} characters; at most {MAX_URL_LENGTH} are taken")
     if _CONTROL.search(uri):
         raise BadAnswer("a URL with white space or control characters in it")
     try:
         url = URL(uri)
-        if not url.raw_host:
-            raise BadAnswer("a URL without a host")
+        _require_possible(url)
         if not url.port:
             raise BadAnswer("a URL with port 0")
         if not _CLEAN.match(uri):
@@ -65,6 +58,16 @@ def http_url(uri: str) -> URL:
         )
     except (ValueError, TypeError) as error:
         raise BadAnswer(f"not a URL: {clean(' '.join(str(error).split()))}") from error
+
+
+def _require_possible(url: URL) -> None:
+    """Refuse a host that no resolver could know: asking would fail, and asking again too."""
+    host = url.raw_host
+    if not host:
+        raise BadAnswer("a URL without a host")
+    if ":" not in host and not _HOST_NAME.match(host):
+        raise BadAnswer(f"a URL whose host cannot exist: '{clean(host)}'")
+    _ = url.host  # decodes IDNA labels, which the client's messages need; raises where they are none
 
 
 def redirect_target(url: URL, location: str) -> URL:

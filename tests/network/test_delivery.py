@@ -1,13 +1,18 @@
 """One attempt to deliver, to receivers good and bad."""
 
 import asyncio
+import hashlib
 import socket
 import time
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from psengine_host.bounty import ArtifactType, Bounty
+from psengine_host.bounty_fields import MAX_URL_LENGTH
+from psengine_host.errors import InvalidBounty
 from psengine_host.network.client import HttpClient
 from psengine_host.network.delivery import Delivery, DeliveryLimits, DeliveryStatus, deliver, deliver_now, deliver_over
 from psengine_host.network.guard import NetworkGuard
@@ -101,11 +106,12 @@ def test_a_receiver_that_does_not_speak_http_is_worth_another_attempt(serve, gua
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("file:///tmp/x", "the scheme 'file' is not delivered to; only http and https are"),
-        ("data:,x", "the scheme 'data' is not delivered to; only http and https are"),
-        ("", "the scheme '' is not delivered to; only http and https are"),
-        (" http://127.0.0.1/", "the scheme ' http' is not delivered to; only http and https are"),
+        ("file:///tmp/x", "the scheme 'file' is not taken; only http and https are"),
+        ("data:,x", "the scheme 'data' is not taken; only http and https are"),
+        ("", "the scheme '' is not taken; only http and https are"),
+        (" http://127.0.0.1/", "the scheme ' http' is not taken; only http and https are"),
         ("http://", "a URL without a host"),
+        ("http://a..b/", "a URL whose host cannot exist: 'a..b'"),
         ("http://127.0.0.1:99999/", "not a URL: Port out of range 0-65535"),
         ("http://127.0.0.1/\nx", "a URL with white space or control characters in it"),
     ],
@@ -114,6 +120,22 @@ def test_what_cannot_be_asked_is_refused_without_a_connection(url, reason, guard
     delivery = attempt(url, guard)
     assert (delivery.status, delivery.reason) == (DeliveryStatus.REFUSED, reason)
     assert connects == []
+
+
+def test_the_longest_response_url_that_a_bounty_may_have_is_delivered_to(serve, guard):
+    server = serve(lambda c: c.answer(200))
+    url = f"{server.url}/?token=".ljust(MAX_URL_LENGTH, "x")
+    forge = partial(Bounty.forge, ArtifactType.FILE, "data:,x", hashlib.sha256(b"x").hexdigest())
+    response_url = forge(response_url=url).response_url
+    assert attempt(response_url, guard).status is DeliveryStatus.DELIVERED
+    assert server.requests[0].startswith(f"POST {url.removeprefix(server.url)} HTTP/1.1\r\n".encode())
+    with pytest.raises(InvalidBounty, match="response_url"):
+        forge(response_url=url + "x")
+    refused = attempt(url + "x", guard)
+    assert (refused.status, refused.reason) == (
+        DeliveryStatus.REFUSED,
+        f"a URL of {MAX_URL_LENGTH + 1} characters; at most {MAX_URL_LENGTH} are taken",
+    )
 
 
 def test_a_forbidden_address_is_refused(serve):

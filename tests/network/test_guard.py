@@ -54,6 +54,13 @@ FORBIDDEN = {
     "2001:db8::1": "a documentation address",
     "2002:7f00:1::": "the 6to4 form of 127.0.0.1, a loopback address",
     "2002:a9fe:a9fe::1": "the 6to4 form of 169.254.169.254, a link-local address",
+    "2002:808:808::5efe:10.0.0.1": "the ISATAP form of 10.0.0.1, a private address",
+    "2606:4700::5efe:10.0.0.1": "the ISATAP form of 10.0.0.1, a private address",
+    "2606:4700::200:5efe:10.0.0.1": "the ISATAP form of 10.0.0.1, a private address",
+    "2a00:1450:4001:81b:0:5efe:7f00:1": "the ISATAP form of 127.0.0.1, a loopback address",
+    "2a00:1450:4001:81b:200:5efe:a9fe:a9fe": "the ISATAP form of 169.254.169.254, a link-local address",
+    "fe80::5efe:8.8.8.8": "a link-local address",
+    "2001:db8::200:5efe:8.8.8.8": "a documentation address",
     "3fff::1": "a documentation address",
     "4000::1": "not a global unicast address",
     "5f00::1": "not a global unicast address",
@@ -87,6 +94,11 @@ PUBLIC = [
     "64:ff9b::808:808",
     "2002:808:808::1",
     "2001:0:808:808::f7f7:f7f7",
+    "2606:4700::5efe:8.8.8.8",
+    "2606:4700::200:5efe:8.8.8.8",
+    "2002:808:808::5efe:1.1.1.1",
+    "2606:4700::5eff:10.0.0.1",
+    "2606:4700::100:5efe:10.0.0.1",
 ]
 
 
@@ -138,6 +150,7 @@ def test_a_tunnel_to_an_allowed_address_ends_elsewhere_and_stays_refused():
     guard = NetworkGuard(["127.0.0.1"])
     assert not allowed(guard, "64:ff9b::7f00:1")
     assert not allowed(guard, "2002:7f00:1::")
+    assert not allowed(guard, "2606:4700::5efe:127.0.0.1")
     assert allowed(NetworkGuard(["64:ff9b::/96"]), "64:ff9b::7f00:1")
 
 
