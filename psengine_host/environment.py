@@ -25,7 +25,7 @@ VARIABLES: Final = (
     "SCANNER",
     "UPDATER",
 )
-"""The variables of an engine, each behind the engine's prefix."""
+"""The variables that every engine has, each behind the engine's prefix."""
 
 
 def environment_prefix(engine: str) -> str:
@@ -105,13 +105,25 @@ class EngineEnvironment:
         """The full name of a variable: ``STATE_HOME`` of ``yara`` is ``YARA_STATE_HOME``."""
         return f"{self._prefix}_{name}"
 
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """What a variable of the engine says, also one that only this engine has.
+
+        Args:
+            name: Without the prefix: ``RULES`` of ``yara`` is ``YARA_RULES``.
+            default: What to return where the variable is not set, or empty.
+
+        Returns:
+            The variable's text as it is; nothing is made absolute, split or expanded.
+        """
+        return self._environ.get(self.variable(name)) or default
+
     def locate(self, name: str) -> Path:
         """Where a directory variable points, without making it.
 
         Args:
             name: One of :data:`VARIABLES` but ``SCANNER`` and ``UPDATER``.
         """
-        given = self._environ.get(self.variable(name))
+        given = self.get(name)
         if given:
             return Path(given).absolute()
         base, leaf = _DEFAULTS[name]
@@ -123,7 +135,7 @@ class EngineEnvironment:
 
     def _directory(self, name: str) -> Path:
         directory = self.locate(name)
-        if self._environ.get(self.variable(name)):
+        if self.get(name):
             return directory
         try:
             if name == "RUNTIME_DIR":
@@ -135,7 +147,7 @@ class EngineEnvironment:
         return directory
 
     def _program(self, name: str) -> Path | None:
-        given = self._environ.get(self.variable(name))
+        given = self.get(name)
         if not given:
             return None
         path = Path(given)

@@ -123,6 +123,20 @@ class TestPrograms:
         assert environment.updater is None
 
 
+class TestFurtherVariables:
+    def test_one_is_read_by_its_name_behind_the_prefix_as_it_is(self):
+        environment = EngineEnvironment("nano-av", {"NANO_AV_RULES": " a:~/b ", "RULES": "another's"})
+        assert environment.get("RULES") == " a:~/b "
+        assert environment.get("RULES", "x") == " a:~/b "
+
+    @pytest.mark.parametrize("environ", [{}, {"YARA_RULES": ""}])
+    def test_one_that_is_not_set_or_empty_is_the_default(self, environ, monkeypatch):
+        monkeypatch.setenv("YARA_RULES", "of the process")
+        environment = EngineEnvironment("yara", environ)
+        assert environment.get("RULES") is None
+        assert environment.get("RULES", "/srv/rules") == "/srv/rules"
+
+
 def test_it_is_shown_by_the_engine_s_name():
     assert repr(EngineEnvironment("yara", {"YARA_SECRETS_HOME": "/secret"})) == "EngineEnvironment('yara')"
 
