@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from psengine_host import Analysis, Artifact, Context, EngineInfo, hookimpl
 
 if TYPE_CHECKING:
-    from psengine_yara.engine import Session
+    from psengine_yara.session import Session
 
 
 @hookimpl
@@ -21,11 +21,12 @@ def setup(context: Context) -> dict[str, Any]:
 
 
 @hookimpl
-def open_session(context: Context) -> Session:
-    """Load the compiled rules."""
+def open_session(context: Context) -> Iterator[Session]:
+    """Load the compiled rules, for as long as the session lasts."""
     from psengine_yara.engine import open_rules
 
-    return open_rules(context)
+    with open_rules(context) as session:
+        yield session
 
 
 @hookimpl

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from psengine_host import EngineError
 from psengine_yara.compiling import DamagedRules, Manifest, compile_files, key_of, load, prepare
+from psengine_yara.session import Session
 from psengine_yara.settings import YaraSettings, misspelt, read_settings
 from psengine_yara.sources import Skipped, Sources, from_folders, from_pack, from_packages
-from psengine_yara.verdicts import Judgement, judge
 
 if TYPE_CHECKING:
-    import yara_x
-
     from psengine_host import Context
 
-__all__ = ["Session", "collect", "make_ready", "open_rules"]
+__all__ = ["collect", "make_ready", "open_rules"]
 
 _REPORTED: Final = 50
 """Left-out sources that are logged and handed on one by one; the rest is counted."""
@@ -37,8 +32,7 @@ def collect(context: Context, settings: YaraSettings) -> Sources:
     sources = Sources()
     if settings.pack:
         from_pack(sources)
-    # Not context.environment alone: YARA_RULES is a list of paths, which none of the host's variables is.
-    listed = [part for part in os.environ.get("YARA_RULES", "").split(os.pathsep) if part]
+    listed = [part for part in (context.environment.get("RULES") or "").split(os.pathsep) if part]
     named = listed or ([settings.rules] if isinstance(settings.rules, str) else list(settings.rules))
     if named:
         from_folders(sources, [Path(path) for path in named])
@@ -109,73 +103,6 @@ def _log(context: Context, what: str, problems: list[Skipped] | tuple[Skipped, .
         context.logger.warning("%s: %d more like these", what, len(problems) - _REPORTED)
 
 
-@dataclass(slots=True)
-class Session:
-    """Loaded rules and what to scan with.
-
-    Attributes:
-        rules: The compiled rules.
-        settings: The engine's settings.
-        signatures_version: Version of the rules.
-        signatures_date: Day of the rules, ISO.
-    """
-
-    rules: yara_x.Rules
-    settings: YaraSettings
-    signatures_version: str
-    signatures_date: str
-    _local: threading.local = field(default_factory=threading.local, repr=False)
-
-    def scan(self, data: bytes, *, name: str, deadline: float | None = None) -> tuple[Judgement, ...]:
-        """What the rules that match say.
-
-        Args:
-            data: The artifact's bytes. Not its path: YARA-X maps files, and one that is cut short meanwhile would end
-                the process.
-            name: What to call the artifact in messages.
-            deadline: On the monotonic clock, when the answer must be there.
-
-        Returns:
-            One judgement a matching rule; private rules are not among them.
-
-        Raises:
-            EngineError: The scan took too long, or YARA-X failed.
-        """
-        import yara_x
-
-        limit = self.settings.scan_timeout
-        if deadline is not None:
-            limit = min(limit, deadline - time.monotonic())
-        if limit <= 0:
-            raise EngineError(f"{name}: no time was left to scan it")
-        scanner = self._scanner()
-        seconds = max(1, int(limit))  # YARA-X takes whole seconds
-        scanner.set_timeout(seconds)
-        try:
-            results = scanner.scan(data)
-        except yara_x.TimeoutError as error:
-            message = (
-                f"{name}: the scan of {len(data)} bytes took longer than {seconds} s; "
-                "raise scan_timeout in [engines.yara], or find the slow rule"
-            )
-            raise EngineError(message) from error
-        except yara_x.ScanError as error:
-            raise EngineError(f"{name}: the scan failed: {' '.join(str(error).split())}") from error
-        return tuple(judge(rule)[0] for rule in results.matching_rules)
-
-    def _scanner(self) -> yara_x.Scanner:
-        """This thread's scanner: YARA-X panics when one is used by another thread than made it."""
-        import yara_x
-
-        scanner: yara_x.Scanner | None = getattr(self._local, "scanner", None)
-        if scanner is None:
-            scanner = yara_x.Scanner(self.rules)
-            # Which patterns matched is enough; where else they do is never shown.
-            scanner.fast_scan(True)
-            self._local.scanner = scanner
-        return scanner
-
-
 def open_rules(context: Context) -> Session:
     """Load the rules that :func:`make_ready` left.
 
@@ -186,7 +113,7 @@ def open_rules(context: Context) -> Session:
         context: The host's context, with what :func:`make_ready` returned as ``context.shared``.
 
     Returns:
-        The session.
+        The session, to be used in a ``with`` block.
 
     Raises:
         EngineError: The compiled rules cannot be used, and the rule files are not what they were.

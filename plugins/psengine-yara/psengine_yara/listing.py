@@ -8,7 +8,8 @@ from typing import Any
 
 from psengine_host import Context, EngineError
 from psengine_yara.compiling import key_of
-from psengine_yara.engine import Session, collect
+from psengine_yara.engine import collect
+from psengine_yara.session import Session
 from psengine_yara.verdicts import judge
 
 __all__ = ["commands_of"]

@@ -15,6 +15,7 @@ from psengine_host import Artifact, EngineError, Host
 from psengine_host.engines.found import ENGINES_GROUP, Catalog, FoundEngine
 from psengine_host.errors import EngineFault
 from psengine_host.settings import Settings
+from psengine_host.testing import session
 
 MARKED = 'rule marked { meta: family = "Marked" confidence = 90 strings: $a = "a-mark-of-ours" condition: $a }'
 SLOW = "rule slow { condition: for all i in (0 .. filesize) : (for all j in (0 .. filesize) : (i + j >= 0)) }"
@@ -126,6 +127,15 @@ def test_the_variable_goes_before_the_setting_and_both_before_the_folder(running
     assert engine.analyze(b"x").malware_family == "variable"
 
 
+def test_the_variable_is_read_from_the_environment_that_the_context_has(places, monkeypatch):
+    for name in ("process", "context"):
+        (places / f"{name}.yar").write_text(f"rule {name} {{ condition: true }}")
+    monkeypatch.setenv("YARA_RULES", str(places / "process.yar"))
+    config = {"pack": False, "packages": False}
+    with session(psengine_yara, config=config, environ={"YARA_RULES": str(places / "context.yar")}) as engine:
+        assert engine.analyze(b"x").comments == ("rule context",)
+
+
 def test_the_variable_is_a_list(running, places, monkeypatch):
     for name in ("one", "two"):
         (places / f"{name}.yar").write_text(f"rule {name} {{ condition: true }}")
@@ -225,9 +235,9 @@ def test_a_worker_that_finds_its_rules_damaged_compiles_the_same_ones(running, r
     (rules / "mine.yar").write_text(MARKED)
     engine = running(pack=False)
     path = damage(engine)
-    session = open_rules(engine.context)
+    opened = open_rules(engine.context)
     assert f"{path}: its content is not what was written; compiled again in memory" in caplog.messages
-    assert [each.family for each in session.scan(b"has a-mark-of-ours", name="x")] == ["Marked"]
+    assert [each.family for each in opened.scan(b"has a-mark-of-ours", name="x")] == ["Marked"]
 
 
 def test_a_worker_never_scans_with_other_rules_than_its_generation(running, rules):
@@ -253,6 +263,63 @@ def test_a_session_scans_in_several_threads(running, pairs):
     for thread in threads:
         thread.join()
     assert found == ["EICAR_Test_File"] * 80
+
+
+IN_A_THREAD = """
+import sys, threading
+from pathlib import Path
+from psengine_host import Host
+from psengine_host.engines.found import ENGINES_GROUP, Catalog, FoundEngine
+from psengine_host.settings import Settings
+
+catalog = Catalog([FoundEngine("yara", "psengine_yara", ENGINES_GROUP, "psengine-yara", "0")])
+config = {"packages": False, "pack": False, "scan_timeout": 1, "rules": sys.argv[2]}
+host = Host(Settings(engines={"yara": config}), catalog=catalog)
+scanned, over = threading.Event(), threading.Event()
+outcomes = []
+
+def scan():
+    outcomes.append(host.analyze(b"has a-mark-of-ours" + bytes(int(sys.argv[3])), engine="yara"))
+    scanned.set()
+
+def scan_and_live_on():
+    scan()
+    over.wait(60)
+
+if sys.argv[1] == "scans":
+    thread = threading.Thread(target=scan_and_live_on)
+    thread.start()
+    scanned.wait(60)
+    host.close()
+else:
+    scan()
+    thread = threading.Thread(target=host.close)
+    thread.start()
+outcome = outcomes.pop()
+print(outcome.analysis.verdict, outcome.failure.kind if outcome.failure else None)
+del outcome
+over.set()
+thread.join()
+"""
+
+
+@pytest.mark.parametrize("other", ["scans", "closes"])
+@pytest.mark.parametrize(("rule", "size", "said"), [(MARKED, 0, "malicious None"), (SLOW, 200_000, "unknown engine")])
+def test_a_session_is_closed_cleanly_whichever_thread_scanned(places, other, rule, size, said):
+    (places / "r.yar").write_text(rule)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", IN_A_THREAD, other, str(places / "r.yar"), str(size)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=120)
+    assert (done.stdout.strip(), done.stderr) == (said, "")
+
+
+def test_sessions_with_other_rules_take_turns_in_one_thread(running, rules):
+    (rules / "mine.yar").write_text(MARKED)
+    one = running(pack=False)
+    (rules / "mine.yar").write_text(MARKED.replace('"Marked"', '"Changed"'))
+    two = running(pack=False)
+    found = [engine.analyze(b"has a-mark-of-ours").malware_family for engine in (one, two, one, two)]
+    assert found == ["Marked", "Changed", "Marked", "Changed"]
 
 
 def test_info_says_versions_and_the_size_taken(running):
