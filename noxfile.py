@@ -4,7 +4,7 @@ Arguments after ``--`` go to the tool: ``nox -s tests -- -k bounty``.
 """
 
 import os
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import nox
@@ -37,7 +37,7 @@ def _pytest(session: nox.Session, *arguments: str) -> None:
         return
     skipped = [
         f"{case.get('classname')}.{case.get('name')}: {reason.get('message')}"
-        for case in ElementTree.parse(report).iter("testcase")
+        for case in ET.parse(report).iter("testcase")
         for reason in case.iter("skipped")
     ]
     if skipped:
@@ -89,4 +89,5 @@ def bench(session: nox.Session) -> None:
     """Measure speed and memory, beside the ancestor in the same run."""
     _install_everything(session, "test")
     session.install("-q", ANCESTOR)
-    session.run("pytest", "-q", "-s", "-p", "no:xdist", "-m", "benchmark", "--timeout=0", "tests/benchmarks", *session.posargs)
+    alone = ("-p", "no:xdist", "--timeout=0")  # nothing beside it, and as long as it takes
+    session.run("pytest", "-q", "-s", *alone, "-m", "benchmark", "tests/benchmarks", *session.posargs)
