@@ -5,6 +5,7 @@ Decoded in blocks of bounded size, so that a bomb shows itself to whoever counts
 
 from __future__ import annotations
 
+import abc
 import zlib
 from collections.abc import Iterator
 from typing import Final, Protocol
@@ -69,7 +70,7 @@ class _Identity:
         return
 
 
-class _Inflating:
+class _Inflating(abc.ABC):
     """What gzip and deflate share: one zlib stream after another, fed in small pieces."""
 
     name: str
@@ -85,8 +86,9 @@ class _Inflating:
             if silent:
                 yield b""
 
+    @abc.abstractmethod
     def _decode_piece(self, piece: memoryview) -> Iterator[bytes]:
-        raise NotImplementedError
+        """What one piece decodes to."""
 
     def _inflate(self, stream: zlib._Decompress, data: bytes | memoryview) -> Iterator[bytes]:
         while not stream.eof:
