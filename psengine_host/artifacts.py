@@ -44,6 +44,7 @@ class Artifact:
     Attributes:
         name: What it is called in messages.
         url: The URL of a URL artifact, or None.
+        obtained_in: Seconds that it took to fetch it; they count towards the time limit of its bounty.
     """
 
     __slots__ = (
@@ -59,6 +60,7 @@ class Artifact:
         "_spool",
         "_state",
         "name",
+        "obtained_in",
         "url",
     )
 
@@ -67,6 +69,7 @@ class Artifact:
     ) -> None:
         self.name = name
         self.url = url
+        self.obtained_in = 0.0
         self._path = path
         self._content = content
         self._spool = spool

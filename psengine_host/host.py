@@ -217,9 +217,9 @@ class Host:
                 from concurrent.futures import ThreadPoolExecutor
 
                 self._couriers = ThreadPoolExecutor(DELIVERY_THREADS, thread_name_prefix="psengine-courier")
-        self._deliveries.append(self._couriers.submit(self._deliver_and_log, outcome))
-        while self._deliveries and self._deliveries[0].done():
-            self._deliveries.popleft()
+            self._deliveries.append(self._couriers.submit(self._deliver_and_log, outcome))
+            while self._deliveries[0].done() and len(self._deliveries) > 1:
+                self._deliveries.popleft()
 
     def _deliver_and_log(self, outcome: Outcome) -> None:
         from psengine_host.network.delivery import DeliveryStatus

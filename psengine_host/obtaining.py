@@ -47,7 +47,9 @@ class Obtainer:
         """
         if bounty.is_url:
             return self._url(bounty)
+        began = time.monotonic()
         artifact = self._file(bounty, deadline)
+        artifact.obtained_in = time.monotonic() - began
         try:
             if bounty.sha256 is not None and artifact.sha256 != bounty.sha256:
                 raise _mismatch(artifact.sha256, bounty.sha256)

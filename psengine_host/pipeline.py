@@ -7,6 +7,7 @@ happens to its artifact, the bounty ends in an :class:`~psengine_host.outcome.Ou
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -176,6 +177,8 @@ def prepare(
         timeout: Seconds that fetch and engine may take together; never past the bounty's expiration.
     """
     began = time.monotonic()
+    if artifact is not None:
+        began -= artifact.obtained_in  # the limit holds for fetch and engine together, whoever fetched
     left = (bounty.expiration - datetime.now(UTC)).total_seconds()
     prepared = Prepared(bounty, began, began + min(left, timeout))
     if left <= 0:
@@ -234,6 +237,7 @@ def judge(prepared: Prepared, session: Session) -> Judged:
     answer: object = None
     failure: Failure | None = None
     raised: BaseException | None = None
+    process_id = os.getpid()
     try:
         answer = session.analyze(artifact, prepared.bounty, prepared.deadline)
     except KeyboardInterrupt:
@@ -241,6 +245,8 @@ def judge(prepared: Prepared, session: Session) -> Judged:
     except BaseException as error:  # noqa: BLE001 - an engine may raise anything, SystemExit included
         failure = _engine_failure(error)
         raised = error
+    if os.getpid() != process_id:
+        os._exit(0 if raised is None else 1)  # a child that the engine forked and that came back: not another host
     try:
         artifact.check_unchanged()
     except ArtifactError as error:

@@ -741,3 +741,11 @@ def test_an_engine_that_cannot_start_is_named_in_the_answer_and_timed():
     assert outcome.analysis.metadata.product == "scan"
     assert outcome.analysis.metadata.scanner.version == "1.0"
     assert outcome.analysis.metadata.scanner.environment is not None
+
+
+def test_what_the_fetch_took_is_no_longer_there_for_the_engine():
+    artifact = Artifact.from_bytes(b"hello")
+    artifact.obtained_in = 50.0
+    profile = EngineProfile.unknown("scan")
+    prepared = prepare(local(), profile, lambda *_: pytest.fail("obtained"), artifact=artifact, timeout=60.0)
+    assert 9.0 < prepared.deadline - time.monotonic() <= 10.0

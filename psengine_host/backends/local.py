@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 import time
 from concurrent.futures import Future
@@ -20,6 +22,8 @@ from psengine_host.pipeline import EngineProfile, process, unavailable
 
 __all__ = ["LocalBackend"]
 
+logger = logging.getLogger(__name__)
+
 
 class LocalBackend:
     """Runs engines in this process. An engine is loaded and started when its first bounty comes.
@@ -36,8 +40,9 @@ class LocalBackend:
     def submit(self, bounty: Bounty, engine: str, *, artifact: Artifact | None = None) -> Future[Outcome]:
         """Judge a bounty now, in the calling thread; the future is done when this returns."""
         future: Future[Outcome] = Future()
-        with self._lock:
-            future.set_result(self.running(engine).process(bounty, artifact))
+        with self._lock, _SameWorkingDirectory(engine):
+            outcome = self.running(engine).process(bounty, artifact)
+        future.set_result(outcome)
         return future
 
     def running(self, engine: str) -> _RunningEngine | _UnavailableEngine:
@@ -73,6 +78,32 @@ class LocalBackend:
         except EngineFault as error:
             return _UnavailableEngine(EngineProfile.unknown(name, loaded.version), str(error), error)
         return _RunningEngine(home, session, services)
+
+
+class _SameWorkingDirectory:
+    """Come back to where the host was: an engine that goes elsewhere must not change what relative paths mean."""
+
+    __slots__ = ("_engine", "_folder")
+
+    def __init__(self, engine: str) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> None:
+        try:
+            self._folder: str | None = os.getcwd()
+        except OSError:  # it has been removed: there is nowhere to come back to
+            self._folder = None
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder is None:
+            return
+        try:
+            moved = os.getcwd() != self._folder
+        except OSError:
+            moved = True
+        if moved:
+            logger.warning("engine %s changed the working directory; it is set back to %s", self._engine, self._folder)
+            os.chdir(self._folder)
 
 
 class _RunningEngine:

@@ -84,6 +84,7 @@ class Scan:
         try:
             if self._bounties and isinstance(item, (FileInput, StreamInput)):
                 bounty = self._opener.read_bounty(item)
+                artifact = self._shared(bounty, turn.engines)
             elif turn.artifact is not None:
                 artifact, bounty = turn.artifact, self._host.bounty_for(turn.artifact, identify=True)
             else:
@@ -101,6 +102,18 @@ class Scan:
         finally:
             if artifact is not None:
                 artifact.close()
+
+    def _shared(self, bounty: Bounty, engines: Sequence[str]) -> Artifact | None:
+        """The file of a bounty that several engines judge: fetched once, and the same bytes for all of them.
+
+        None where the engine may fetch it itself, or where it cannot be had: then each is told so in its turn.
+        """
+        if len(engines) < 2 or bounty.is_url or bounty.expired():
+            return None
+        try:
+            return self._host.obtainer.obtain(bounty, time.monotonic() + self._host.settings.host.timeout)
+        except ArtifactError:
+            return None
 
     def judge(
         self,

@@ -1,3 +1,6 @@
+import json
+import os
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -252,3 +255,55 @@ def test_every_hook_of_the_engine_is_traced(engine_site, local):
         ("scan", "analyze"),
         ("scan", "on_success"),
     ]
+
+
+WANDERER = """
+    import os
+    from psengine_host import Analysis, hookimpl
+
+    @hookimpl
+    def setup(): os.chdir("/")
+
+    @hookimpl
+    def analyze():
+        os.chdir("/")
+        return Analysis.benign()
+"""
+
+
+def test_an_engine_that_changes_the_working_directory_changes_it_for_nobody_else(
+    engine_site, local, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.chdir(tmp_path)
+    engine_site.add("wanderer", WANDERER)
+    assert local().submit(BOUNTY, "wanderer").result().failure is None
+    assert os.getcwd() == str(tmp_path)
+    assert caplog.messages == [f"engine wanderer changed the working directory; it is set back to {tmp_path}"]
+
+
+FORKING = """
+    import os, sys
+    from psengine_host import Analysis, hookimpl
+
+    @hookimpl
+    def analyze(artifact):
+        child = os.fork()
+        if child == 0:
+            {ends}
+        _, status = os.waitpid(child, 0)
+        return Analysis.benign(comments=[str(os.waitstatus_to_exitcode(status))])
+"""
+
+
+@pytest.mark.parametrize(("ends", "code"), [("sys.exit(0)", "1"), ("return Analysis.benign()", "0")])
+def test_a_child_that_an_engine_forks_never_goes_on_as_another_host(engine_site, tmp_path, ends, code):
+    engine_site.add("forking", FORKING.format(ends=ends))
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_text(name)
+    run = subprocess.run(
+        [sys.executable, "-m", "psengine_host", "analyze", "-e", "forking", "a", "b", "c"],
+        cwd=tmp_path, env=engine_site.env(), capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    rows = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [row["artifact"] for row in rows] == ["a", "b", "c"]
+    assert {row["analysis"]["metadata"]["comments"][0] for row in rows} == {code}
