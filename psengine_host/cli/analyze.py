@@ -83,7 +83,7 @@ class Verdicts(click.ParamType):  # type: ignore[type-arg]  # generic since clic
     help="Call this with each outcome; repeatable.",
 )
 @click.option("--trace-hooks", is_flag=True, help="Show every hook call on standard error.")
-@click.argument("artifacts", nargs=-1, type=click.Path())
+@click.argument("artifacts", nargs=-1, type=click.Path(readable=False))
 @click.pass_obj
 def command(state: State, /, artifacts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - click's options
     """Judge artifacts: files, folders (-r), '-' (standard input), FIFOs, data: URIs, URLs or bounties."""

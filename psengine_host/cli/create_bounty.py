@@ -31,7 +31,7 @@ YEAR = 365 * 86_400
     help="Seconds until the bounty expires.",
 )
 @click.option("--response-url", metavar="URL", help="Where the answer goes.")
-@click.argument("artifact", type=click.Path())
+@click.argument("artifact", type=click.Path(readable=False))
 @click.pass_obj
 def command(state: State, kind: str, expiration: int, response_url: str | None, artifact: str) -> None:
     """Make a bounty in JSON from a file, '-' (standard input) or a URL, for 'psengine analyze -t bounty'.

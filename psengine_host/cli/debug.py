@@ -25,7 +25,7 @@ __all__ = ["command"]
     show_default=True,
     help="What ARTIFACT is.",
 )
-@click.argument("artifact", type=click.Path())
+@click.argument("artifact", type=click.Path(readable=False))
 @click.pass_obj
 def command(state: State, engine: str, pdb: bool, kind: str, artifact: str) -> int:
     """Run one artifact through all hooks of an engine, in this process, and show each call.

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from psengine_host.samples import eicar
+
 RICH = """
     import ctypes, pathlib, sys
     from typing import Literal
@@ -295,8 +297,7 @@ class TestCreateBounty:
         assert psengine("analyze", "-t", "bounty", "b.json").row["analysis"]["verdict"] == "malicious"
 
     def test_the_same_artifact_has_the_same_id_and_a_url_another(self, psengine):
-        eicar = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
-        one = json.loads(psengine("create-bounty", "-", stdin=eicar).out)
+        one = json.loads(psengine("create-bounty", "-", stdin=eicar()).out)
         assert one["id"] == 2783463150
         url = json.loads(psengine("create-bounty", "-t", "url", "http://x.test/").out)
         file = json.loads(psengine("create-bounty", "-", stdin=b"http://x.test/").out)

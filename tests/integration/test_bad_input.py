@@ -1,9 +1,11 @@
 """Bad input and bad engines: each has its message, and none stops the others."""
 
+import ctypes
 import importlib.util
 import json
 import os
 import socket
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -129,6 +131,34 @@ class TestPaths:
         _, secret, closed, readable = ended.rows
         assert messages([secret, closed]) == [f"{names[0]}: permission denied", f"{names[1]}: permission denied"]
         assert readable["analysis"]["verdict"] == "benign"
+
+
+def _without_the_powers_of_root():
+    """Root may read anything: drop that (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH) before the program starts."""
+    prctl, drop_from_bounding_set = ctypes.CDLL(None).prctl, 24
+    for capability in (1, 2):
+        prctl(drop_from_bounding_set, capability, 0, 0, 0)  # fails for another user, who has no such powers
+
+
+def test_unreadable_arguments_stop_no_other(engine_site, work):
+    engine_site.add("calm")
+    for name in ("secret", "open"):
+        (work / name).write_text("x")
+    (work / "secret").chmod(0)
+    (work / "closed").mkdir(mode=0)
+    run = subprocess.run(
+        [sys.executable, "-m", "psengine_host", "analyze", "-e", "calm", "-r", "secret", "closed", "open"],
+        cwd=work, env=engine_site.env(), capture_output=True, text=True, timeout=60,
+        preexec_fn=_without_the_powers_of_root,
+    )  # fmt: skip
+    (work / "closed").chmod(0o700)
+    rows = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [(row["artifact"], row["error"] and row["error"]["message"]) for row in rows] == [
+        ("secret", "secret: permission denied"),
+        ("closed", "closed: permission denied"),
+        ("open", None),
+    ]
+    assert (run.returncode, run.stderr) == (3, "")
 
 
 class TestFilesThatChange:
