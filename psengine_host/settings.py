@@ -180,7 +180,11 @@ def _explain(message: str, table: Mapping[str, Any]) -> str:
     if "unknown field" in problem:
         unknown = problem.rsplit("`", 2)[-2]
         full = f"{key}.{unknown}" if key else unknown
-        return f"{full}: no such setting{nearest(unknown, _KNOWN.get(key, ()))}"
+        elsewhere = [f"{other}.{unknown}" for other, names in _KNOWN.items() if other and unknown in names]
+        offer = nearest(unknown, _KNOWN.get(key, ())) or (f"; did you mean {elsewhere[0]!r}?" if elsewhere else "")
+        return f"{full}: no such setting{offer}"
+    if key == "bids.policy" and "enum" in problem:
+        return f"{key}: must be one of {', '.join(BidPolicy)}, got {shown(table['bids']['policy'])}"
     if key == "engines[...]":  # msgspec does not name the key of a mapping
         wrong = [name for name, value in table["engines"].items() if not isinstance(value, dict)]
         key = f"engines.{wrong[0]}"

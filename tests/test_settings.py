@@ -139,7 +139,7 @@ class TestRefused:
         ("text", "message"),
         [
             ("[netwrok]", "netwrok: no such setting; did you mean 'network'?"),
-            ("timeout = 5", "timeout: no such setting"),
+            ("timeout = 5", "timeout: no such setting; did you mean 'host.timeout'?"),
             ("[host]\ntimeuot = 5", "host.timeuot: no such setting; did you mean 'timeout'?"),
             ("[host]\nxyz = 5", "host.xyz: no such setting"),
             ("[bids]\npolcy = 'median'", "bids.polcy: no such setting; did you mean 'policy'?"),
@@ -148,7 +148,7 @@ class TestRefused:
             ("[host]\ntimeout = true", "host.timeout: expected `float`, got `bool`"),
             ("[host]\ntimeout = 2026-11-25", "host.timeout: expected `float`, got `date`"),
             ("host = 5", "host: expected `object`, got `int`"),
-            ("[bids]\npolicy = 'all'", "bids.policy: invalid enum value 'all'"),
+            ("[bids]\npolicy = 'all'", "bids.policy: must be one of confidence, minimum, median, maximum, got 'all'"),
             ("[bids]\npolicy = 5", "bids.policy: expected `str`, got `int`"),
             ("[network]\nallow = '::1'", "network.allow: expected `array`, got `str`"),
             ("[network]\nallow = [5]", "network.allow[0]: expected `str`, got `int`"),

@@ -45,7 +45,12 @@ def run_function(engine: str, arguments: Sequence[str], settings: Settings, prog
                 click.echo(f"engine {engine} offers no commands", err=True)
                 return 0
             group = group_from_functions(engine, functions, help=f"Commands of the {engine} engine.")
-            result = group.main(list(arguments) or ["--help"], prog_name=program, standalone_mode=False)
+            result = group.main(
+                list(arguments) or ["--help"],
+                prog_name=program,
+                standalone_mode=False,
+                help_option_names=["-h", "--help"],
+            )
             return result if isinstance(result, int) else 0
         finally:
             with engine_prints_to_stderr():

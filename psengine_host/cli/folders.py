@@ -90,13 +90,20 @@ def walk(
         prefix = pending.pop()
         listing = Listing(prefix)
         below: list[str] = []
+        links: list[os.DirEntry[str]] = []
+        inside = prefix[len(root) :]
         try:
             with os.scandir(prefix) as entries:
                 for entry in entries:
-                    _sort_out(entry, listing, below, skipped)
+                    _sort_out(entry, listing, below, links, skipped)
         except OSError as error:
             listing.bad.append((prefix.rstrip("/") or "/", reason(error)))
-        inside = prefix[len(root) :]
+        for link in links:
+            # Whatever a link leads to, one that nobody wants by its name is not looked at.
+            if _unwanted(link.name, inside + link.name, include, exclude):
+                skipped.excluded += 1
+            else:
+                _follow(link, listing, skipped)
         if exclude is not None:
             below = _kept(below, inside, exclude, False, skipped)
             listing.files = _kept(listing.files, inside, exclude, False, skipped)
@@ -111,29 +118,42 @@ def walk(
         pending.extend(f"{prefix}{name}/" for name in below)
 
 
-def _sort_out(entry: os.DirEntry[str], listing: Listing, below: list[str], skipped: Skipped) -> None:
+def _unwanted(
+    name: str, path: str, include: Callable[[str, str], bool] | None, exclude: Callable[[str, str], bool] | None
+) -> bool:
+    return (exclude is not None and exclude(name, path)) or (include is not None and not include(name, path))
+
+
+def _sort_out(
+    entry: os.DirEntry[str], listing: Listing, below: list[str], links: list[os.DirEntry[str]], skipped: Skipped
+) -> None:
     """Put one entry of a folder where it belongs. The plain cases need no system call."""
     if entry.is_file(follow_symlinks=False):
         listing.files.append(entry.name)
     elif entry.is_dir(follow_symlinks=False):
         below.append(entry.name)
-    elif not entry.is_symlink():
-        skipped.special_files += 1
+    elif entry.is_symlink():
+        links.append(entry)
     else:
-        try:
-            mode = entry.stat().st_mode
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
-                skipped.broken_symlinks += 1
-            else:
-                listing.bad.append((entry.path, reason(error)))
-            return
-        if stat.S_ISREG(mode):
-            listing.files.append(entry.name)
-        elif stat.S_ISDIR(mode):
-            skipped.symlinked_folders += 1
+        skipped.special_files += 1
+
+
+def _follow(link: os.DirEntry[str], listing: Listing, skipped: Skipped) -> None:
+    """Put a symbolic link where what it leads to belongs."""
+    try:
+        mode = link.stat().st_mode
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
+            skipped.broken_symlinks += 1
         else:
-            skipped.special_files += 1
+            listing.bad.append((link.path, reason(error)))
+        return
+    if stat.S_ISREG(mode):
+        listing.files.append(link.name)
+    elif stat.S_ISDIR(mode):
+        skipped.symlinked_folders += 1
+    else:
+        skipped.special_files += 1
 
 
 def _kept(

@@ -38,7 +38,8 @@ def load_observer(spec: str) -> object:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise UsageError(f"observer {spec}: {reason(error)}; give it as module:attribute") from error
+        hint = "is its folder on PYTHONPATH?" if isinstance(error, ImportError) else "give it as module:attribute"
+        raise UsageError(f"observer {spec}: {reason(error)}; {hint}") from error
     return found
 
 
@@ -69,7 +70,9 @@ class Observers:
         for registration in find_registrations(OBSERVERS_GROUP, path) if installed else ():
             name = f"{registration.name} ({registration.origin})"
             observers.append(_Observer(name, _load(registration, name), context))
-        observers += [_Observer(_name_of(plugin), plugin, context) for plugin in objects]
+        named = [_Observer(_name_of(plugin), plugin, context) for plugin in objects]
+        # One that is installed and named too still hears of each outcome once.
+        observers += [each for each in named if all(each.plugin is not other.plugin for other in observers)]
         self._listeners = [Listener(f"observer {each.name}", each.hear, timeout) for each in observers]
 
     def __len__(self) -> int:
@@ -95,6 +98,7 @@ class _Observer:
 
     def __init__(self, name: str, plugin: object, context: Callable[[str], Context]) -> None:
         self.name = name
+        self.plugin = plugin
         try:
             if not check_contract(plugin, OBSERVER_HOOKS, wrapper=False):
                 raise ContractBroken("has no hook: an observer has @hookimpl on_success, on_error or both")

@@ -249,7 +249,7 @@ class TestUsage:
              "psengine: no backend is called 'locl'; did you mean 'local'?; there are: local"),
             (["--observer", "no_such_module:x", "a"],
              ("psengine: observer no_such_module:x: ModuleNotFoundError: No module named 'no_such_module'; "
-              "give it as module:attribute")),
+              "is its folder on PYTHONPATH?")),
             (["--files-from", "nowhere"],
              ("psengine: --files-from nowhere: cannot be read (No such file or directory): "
               "name a file with one input a line")),

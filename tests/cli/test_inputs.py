@@ -633,3 +633,17 @@ def piped(content: bytes):
     with os.fdopen(reading, "rb") as stream:
         yield stream
         writer.join()
+
+
+def test_a_link_that_nobody_wants_by_its_name_is_not_followed(tmp_path):
+    (tmp_path / "real.txt").write_text("x")
+    (tmp_path / "gone.bin").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "link.bin").symlink_to(tmp_path / "real.txt")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "real.txt")
+    skipped = Skipped()
+    found = gather(
+        [str(tmp_path)], kind="file", recursive=True, include=["*.txt"], exclude=[], files_from=None,
+        stdin=io.BytesIO(), skipped=skipped,
+    )  # fmt: skip
+    assert [os.path.basename(item.name) for item in found] == ["link.txt", "real.txt"]
+    assert (skipped.excluded, skipped.broken_symlinks) == (2, 0)

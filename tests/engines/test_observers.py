@@ -335,12 +335,31 @@ def test_an_observer_may_be_named_by_module_or_attribute(engine_site):
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [
-        ("no_such_module:x", "ModuleNotFoundError: No module named 'no_such_module'"),
-        ("json:nothing", "AttributeError: module 'json' has no attribute 'nothing'"),
-        ("", "ValueError: Empty module name"),
+        (
+            "no_such_module:x",
+            "ModuleNotFoundError: No module named 'no_such_module'; is its folder on PYTHONPATH?",
+        ),
+        ("json:nothing", "AttributeError: module 'json' has no attribute 'nothing'; give it as module:attribute"),
+        ("", "ValueError: Empty module name; give it as module:attribute"),
     ],
 )
 def test_an_observer_that_cannot_be_named_so(spec, reason):
     with pytest.raises(UsageError) as caught:
         load_observer(spec)
-    assert str(caught.value) == f"observer {spec}: {reason}; give it as module:attribute"
+    assert str(caught.value) == f"observer {spec}: {reason}"
+
+
+def test_one_that_is_installed_and_named_too_hears_once(engine_site, context, monkeypatch):
+    source = """
+        from psengine_host import hookimpl
+        heard = []
+        @hookimpl
+        def on_success(analysis): heard.append(analysis)
+    """
+    module = engine_site.add("alerts", source, group=OBSERVERS_GROUP)
+    monkeypatch.syspath_prepend(str(engine_site.path))
+    named = load_observer(module)
+    observers = Observers([named], context, timeout=30, path=[str(engine_site.path)])
+    observers.notify(outcome(1))
+    observers.close()
+    assert len(named.heard) == 1
