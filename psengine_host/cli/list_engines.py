@@ -83,8 +83,9 @@ def _write(engines: list[dict[str, Any]], output_format: str, out: IO[str]) -> N
         out.write(msgspec.json.format(msgspec.json.encode(engines), indent=2).decode() + "\n")
         out.flush()
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from psengine_host.cli.tables import console_for, write_table
 
     if not engines:
         from psengine_host.engines.found import find_engines
@@ -100,7 +101,7 @@ def _write(engines: list[dict[str, Any]], output_format: str, out: IO[str]) -> N
         table.add_column(column.replace("_", " ").capitalize(), overflow="fold")
     for engine in engines:
         table.add_row(*(_cell(engine.get(column)) for column in columns))
-    Console(file=out, highlight=False, markup=False).print(table)
+    write_table(console_for(out), out, table)
 
 
 def _cell(value: object) -> str:

@@ -105,6 +105,8 @@ def forget_output() -> None:
         descriptor = _descriptor(stream)
         if descriptor is not None and _cannot_be_written(stream):
             _point_nowhere(descriptor)
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()  # now: once stdout is sealed, what is still in the buffer would go to stderr
 
 
 def _descriptor(stream: IO[str]) -> int | None:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import IO, TYPE_CHECKING, Final, Protocol
 
 from psengine_host.cli.rows import Row, encode, printable, shown_name
+from psengine_host.cli.tables import console_for, write_table
 from psengine_host.cli.tally import Tally
 
 if TYPE_CHECKING:
@@ -80,13 +81,13 @@ class TableWriter:
     PAGE = 200
     PATIENCE = 0.5
     VERDICT_WIDTH = 10
+    FOUND_WIDTH = 24
 
     def __init__(
         self, out: IO[str], clear: Callable[[], AbstractContextManager[object]] = nullcontext, *, engine_width: int = 12
     ) -> None:
-        from rich.console import Console
-
-        self._console: Console = Console(file=out, highlight=False, soft_wrap=False)
+        self._out = out
+        self._console: Console = console_for(out)
         self._clear = clear
         self._rows: list[Row] = []
         self._engine_width = engine_width
@@ -102,8 +103,12 @@ class TableWriter:
     def finish(self, tally: Tally) -> None:
         """Print what is outstanding and the summary."""
         self._print()
+        summary = tally.summary()
+        if self._console.is_terminal and self._console.color_system is not None:
+            summary = f"\033[1m{summary}\033[0m"
         with self._clear():
-            self._console.print(tally.summary(), style="bold", markup=False, soft_wrap=True)
+            self._out.write(f"{summary}\n")
+            self._out.flush()
 
     def _print(self) -> None:
         self._printed = time.monotonic()
@@ -115,12 +120,19 @@ class TableWriter:
         self._rows.clear()
         self._header = False
         with self._clear():
-            self._console.print(table)
+            write_table(self._console, self._out, table)
 
     def _table(self) -> Table:
-        """A page of the table; the columns have fixed widths, so that pages line up."""
+        """A page of the table; on a terminal the columns have fixed widths, so that pages line up."""
         from rich.table import Table
 
+        if not self._console.is_terminal:
+            table = Table(box=None, pad_edge=False, show_header=self._header)
+            table.add_column("Verdict", min_width=self.VERDICT_WIDTH)
+            table.add_column("Engine", min_width=self._engine_width)
+            table.add_column("Found", min_width=self.FOUND_WIDTH)
+            table.add_column("Artifact")
+            return table
         left = self._console.width - self.VERDICT_WIDTH - self._engine_width - 4
         found = max(8, min(44, left // 2))
         table = Table(box=None, pad_edge=False, show_header=self._header, header_style="bold", expand=True)

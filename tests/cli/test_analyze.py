@@ -732,10 +732,16 @@ class TestInterrupts:
         assert json.loads(first)["artifact"] == "data:,x"
         assert psengine.ended(process.wait(60), b"", err) == (141, "", "")
 
-    def test_head_in_a_shell(self, psengine, judge):
-        shell = ["/bin/bash", "-c", '"$0" -m psengine_host analyze "$@" | head -1', sys.executable, *["data:,x"] * 3000]
-        ended = psengine(command=shell)
-        assert (ended.code, len(ended.rows), ended.err) == (0, 1, "")
+    @pytest.mark.parametrize("form", ["json", "jsonl", "table"])
+    def test_head_in_a_shell(self, psengine, judge, form):
+        script = f'"$0" -m psengine_host analyze --format {form} "$@" | head -1; exit ${{PIPESTATUS[0]}}'
+        ended = psengine(command=["/bin/bash", "-c", script, sys.executable, *["data:,x"] * 3000])
+        assert (ended.code, len(ended.out.splitlines()), ended.err) == (141, 1, "")
+
+    def test_a_closed_pipe_of_a_list_of_engines(self, psengine, judge):
+        script = '"$0" -m psengine_host list-engines --format table | true; exit ${PIPESTATUS[0]}'
+        ended = psengine(command=["/bin/bash", "-c", script, sys.executable])
+        assert (ended.code in (0, 141), ended.err) == (True, "")  # 0 where it was written before the pipe was closed
 
     @pytest.mark.parametrize("form", ["json", "jsonl", "table"])
     def test_a_full_disk_is_said_in_one_line(self, psengine, judge, form):
