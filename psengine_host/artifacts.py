@@ -221,6 +221,7 @@ class Artifact:
                 self._mimetype = filetypes.identify_bytes(self._content)
             else:
                 try:
+                    self._state = self._state or _state(os.stat(self._path or ""))
                     self._mimetype = filetypes.identify_path(self._path or "")
                 except OSError as error:
                     raise self._unreadable(error) from error
@@ -260,6 +261,15 @@ class Artifact:
         return self._stream()
 
     # --- for the host -----------------------------------------------------------------------------------------------
+
+    def is_current(self) -> bool:
+        """Whether the file is still what has been found out about it; it may have been read long before its turn."""
+        if self._path is None or self._state is None:
+            return True
+        try:
+            return _state(os.stat(self._path))[:_WRITTEN] == self._state[:_WRITTEN]
+        except OSError:
+            return False
 
     def check_unchanged(self) -> None:
         """Make sure that the file an engine read from disk is still the one that was hashed.

@@ -172,7 +172,7 @@ def gather(
         The inputs.
 
     Raises:
-        InputListError: At once if the list cannot be opened, later if reading it fails.
+        InputListError: At once if the list cannot be opened. One that fails later is a :class:`BadInput`.
     """
     if files_from is not None:
         check_list(files_from)
@@ -237,7 +237,10 @@ def _gathered(
     stdin: BinaryIO,
     stdin_taken: bool,
 ) -> Iterator[Input]:
-    for argument in arguments:
+    for argument in _until_the_list_fails(arguments):
+        if isinstance(argument, BadInput):
+            yield argument
+            continue
         if argument == "-":
             yield _standard_input(kind, stdin, stdin_taken)
             stdin_taken = True
@@ -259,6 +262,14 @@ def _gathered(
                     yield FileInput(full, full)
                 for bad, message in listing.bad:
                     yield BadInput(bad, message)
+
+
+def _until_the_list_fails(arguments: Iterable[str]) -> Iterator[str | BadInput]:
+    """The arguments; a list that cannot be read to its end is a bad input after all that it named before."""
+    try:
+        yield from arguments
+    except InputListError as error:
+        yield BadInput("--files-from", str(error).removeprefix("--files-from "))
 
 
 def _standard_input(kind: Kind, stdin: BinaryIO, taken: bool) -> Input:

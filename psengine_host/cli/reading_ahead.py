@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import queue
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from psengine_host.artifacts import KEPT_IN_MEMORY, Artifact
 from psengine_host.cli.inputs import FileInput, Input
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
 
 __all__ = ["Turn", "read_ahead"]
 
@@ -69,40 +68,82 @@ def read_ahead(turns: Iterable[Turn]) -> Iterator[Turn]:
     if (first := next(turns, None)) is None:
         return
     turns = itertools.chain([first], turns)
-    from concurrent.futures import ThreadPoolExecutor
-
-    groups: deque[tuple[list[Turn], Future[None]]] = deque()
-    pool = ThreadPoolExecutor(1, thread_name_prefix="psengine-read")
+    groups: deque[_Group] = deque()
+    reader = _Reader()
     try:
         while True:
-            while len(groups) < GROUPS and (group := list(itertools.islice(turns, GROUP))):
-                groups.append((group, pool.submit(_read, group)))
+            while len(groups) < GROUPS and (taken := list(itertools.islice(turns, GROUP))):
+                groups.append(_Group(taken))
+                reader.put(groups[-1])
             if not groups:
                 return
-            group, reading = groups.popleft()
-            if not reading.done():
-                _help(groups)
-            if not reading.cancelled():
-                reading.result()
-            while group:
-                yield group.pop(0)
+            group = groups.popleft()
+            if not group.read.is_set():
+                _help([group, *groups], reader)
+                group.read.wait()
+            while group.turns:
+                yield group.turns.pop(0)
     finally:
-        # Nobody waits for what is being read: an interrupt must not hang on a slow disk.
-        pool.shutdown(wait=False, cancel_futures=True)
+        reader.stop()
 
 
-def _help(groups: Iterable[tuple[list[Turn], Future[None]]]) -> None:
+class _Group:
+    """Inputs that are read in a row, by whoever claims them first.
+
+    Attributes:
+        turns: The inputs.
+        read: Set when they have been read.
+    """
+
+    __slots__ = ("_claimed", "read", "turns")
+
+    def __init__(self, turns: list[Turn]) -> None:
+        self.turns = turns
+        self.read = threading.Event()
+        self._claimed = threading.Lock()
+
+    def claim(self) -> bool:
+        """Whether nobody reads them yet; then it is the caller's to do."""
+        return self._claimed.acquire(blocking=False)
+
+
+class _Reader:
+    """A thread that reads groups. Nobody waits for it: an interrupt must not hang on a slow disk."""
+
+    def __init__(self) -> None:
+        self._groups: queue.SimpleQueue[_Group | None] = queue.SimpleQueue()
+        self.stopped = threading.Event()
+        threading.Thread(target=self._run, name="psengine-read", daemon=True).start()
+
+    def put(self, group: _Group) -> None:
+        """Read a group when its turn comes."""
+        self._groups.put(group)
+
+    def stop(self) -> None:
+        """Read no file more than the one that is being read."""
+        self.stopped.set()
+        self._groups.put(None)
+
+    def _run(self) -> None:
+        while (group := self._groups.get()) is not None and not self.stopped.is_set():
+            if group.claim():
+                _read(group.turns, self.stopped)
+                group.read.set()
+
+
+def _help(groups: Sequence[_Group], reader: _Reader) -> None:
     """Read one group that the thread has not begun: the last, because the thread goes from the first on."""
-    for group, reading in reversed([*groups]):
-        if reading.cancel():
-            _read(group)
+    for group in reversed(groups):
+        if group.claim():
+            _read(group.turns, reader.stopped)
+            group.read.set()
             return
 
 
-def _read(group: Sequence[Turn]) -> None:
+def _read(group: Sequence[Turn], stopped: threading.Event) -> None:
     kept = 0
     for turn in group:
-        if kept >= GROUP_BYTES:
+        if kept >= GROUP_BYTES or stopped.is_set():
             return
         item = turn.item
         if not isinstance(item, FileInput):

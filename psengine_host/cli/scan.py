@@ -85,7 +85,7 @@ class Scan:
             if self._bounties and isinstance(item, (FileInput, StreamInput)):
                 bounty = self._opener.read_bounty(item)
                 artifact = self._shared(bounty, turn.engines)
-            elif turn.artifact is not None:
+            elif turn.artifact is not None and turn.artifact.is_current():
                 artifact, bounty = turn.artifact, self._host.bounty_for(turn.artifact, identify=True)
             else:
                 artifact, bounty = self._opener.open(item)

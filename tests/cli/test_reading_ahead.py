@@ -1,17 +1,29 @@
 """Files are read before their turn, within limits, and the rows are the same."""
 
+import hashlib
 import io
 import itertools
 import threading
-from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
-from psengine_host.cli.inputs import BadInput, FileInput, StreamInput, TextInput
-from psengine_host.cli.reading_ahead import AT_FIRST, GROUP, GROUP_BYTES, GROUPS, Turn, _help, read_ahead
+from psengine_host.artifacts import Artifact
+from psengine_host.cli.inputs import BadInput, FileInput, StreamInput, TextInput, gather
+from psengine_host.cli.reading_ahead import (
+    AT_FIRST,
+    GROUP,
+    GROUP_BYTES,
+    GROUPS,
+    Turn,
+    _Group,
+    _help,
+    _Reader,
+    read_ahead,
+)
 from psengine_host.cli.scan import Scan
 from psengine_host.host import Host
+from psengine_host.settings import Settings
 
 MOST = AT_FIRST + GROUP * GROUPS + 1
 """Inputs that are taken at most before the first of those that are read ahead is given away."""
@@ -114,13 +126,89 @@ def test_a_file_that_cannot_be_read_disturbs_no_other(files, tmp_path):
 
 def test_who_would_have_to_wait_reads_the_last_group_that_nobody_reads_yet(files):
     begun, first, last = (turns(files[start : start + 5]) for start in (0, 5, 10))
-    running: Future[None] = Future()
-    running.set_running_or_notify_cancel()
-    waiting: list[Future[None]] = [Future(), Future()]
-    groups = [(first, waiting[0]), (last, waiting[1]), (begun, running)]
-    _help(groups)
-    assert [future.cancelled() for future in waiting] == [False, True]
+    groups = [_Group(begun), _Group(first), _Group(last)]
+    assert groups[0].claim()
+    reader = _Reader()
+    reader.stop()  # it reads nothing here
+    reader.stopped.clear()
+    _help(groups, reader)
+    assert [group.read.is_set() for group in groups] == [False, False, True]
     assert [turn.artifact is not None for turn in (*begun, *first, *last)] == [False] * 10 + [True] * 5
+
+
+def test_closing_waits_for_no_file_that_is_being_read(files, monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+    read = []
+    of_file = Artifact.from_path
+
+    def slow(path, **options):
+        if threading.current_thread().name == "psengine-read":
+            read.append(path)
+            begun.set()
+            go_on.wait(60)
+        return of_file(path, **options)
+
+    monkeypatch.setattr(Artifact, "from_path", slow)
+    before = readers()
+    ahead = read_ahead(turns(files))
+    for _ in range(AT_FIRST):
+        next(ahead)
+    waiting = threading.Thread(target=lambda: next(ahead), daemon=True)  # takes the groups, and waits for the first
+    waiting.start()
+    assert begun.wait(30)
+    (thread,) = (thread for thread in readers() if thread not in before)
+    assert thread.daemon  # so the end of the program does not wait for it
+    go_on.set()
+    waiting.join(30)
+    ahead.close()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert len(read) <= 2 * GROUP  # it stopped between two files, groups before the end
+
+
+def test_a_list_that_fails_loses_nothing_that_it_named_before(engine_site, files, tmp_path):
+    engine_site.add(
+        "calm", "from psengine_host import Analysis, hookimpl\n@hookimpl\ndef analyze(): return Analysis.benign()"
+    )
+    names = tmp_path / "list"
+    with names.open("w") as out:
+        out.writelines(f"{file.path}\n" for file in files[:40])
+        out.write("x" * (17 << 20))
+    inputs = gather([], kind="file", recursive=False, include=[], exclude=[], files_from=names, stdin=io.BytesIO())
+    with Host(Settings(), catalog=engine_site.catalog()) as host:
+        rows = list(Scan(host, ["calm"], ahead=True).rows(inputs))
+    assert [row.error for row in rows[:-1]] == [None] * 40
+    assert rows[-1].error == (
+        "fetch",
+        f"--files-from: {names}: an entry has more than 16 MiB: is it a list of files?",
+    )
+
+
+@pytest.mark.parametrize("size", [100, 2 << 20])
+def test_a_file_that_changes_before_its_turn_is_read_anew(engine_site, files, tmp_path, size):
+    engine_site.add(
+        "looking",
+        """
+        from psengine_host import Analysis, hookimpl
+
+        @hookimpl
+        def analyze(artifact, bounty):
+            return Analysis.benign(comments=[artifact.path.read_bytes()[:4].hex(), bounty.mimetype])
+        """,
+    )
+    victim = Path(files[30].path)
+    victim.write_bytes(b"text" * (size // 4))
+    with Host(Settings(), catalog=engine_site.catalog()) as host:
+        rows = Scan(host, ["looking"], ahead=True).rows(iter(files[:40]))
+        found = [next(rows) for _ in range(AT_FIRST + 1)]  # by now the victim has been read, or is about to be
+        for thread in readers():
+            thread.join(0.5)
+        victim.write_bytes(b"%PDF-1.7\n" + b"%" * size)
+        found += list(rows)
+    row = found[30]
+    assert row.error is None
+    assert row.analysis.comments == (b"%PDF".hex(), "application/pdf")
+    assert row.bounty.sha256 == hashlib.sha256(victim.read_bytes()).hexdigest()
 
 
 def test_closing_ends_the_threads(files):
