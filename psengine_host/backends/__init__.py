@@ -17,7 +17,7 @@ from psengine_host.outcome import Outcome
 from psengine_host.settings import Settings
 from psengine_host.spool import Spool
 
-__all__ = ["BACKENDS_GROUP", "Backend", "BackendServices", "backend_names", "create_backend"]
+__all__ = ["BACKENDS_GROUP", "Backend", "BackendServices", "create_backend"]
 
 BACKENDS_GROUP: Final = "psengine.backends"
 
@@ -73,16 +73,11 @@ class BackendServices:
         self.trace = trace
 
 
-def _registrations(path: list[str] | None = None) -> dict[str, list[Registration]]:
+def _registrations() -> dict[str, list[Registration]]:
     by_name: dict[str, list[Registration]] = {}
-    for entry in find_registrations(BACKENDS_GROUP, path):
+    for entry in find_registrations(BACKENDS_GROUP):
         by_name.setdefault(entry.name, []).append(entry)
     return by_name
-
-
-def backend_names(path: list[str] | None = None) -> list[str]:
-    """The names of the installed backends."""
-    return sorted(_registrations(path))
 
 
 def create_backend(name: str, services: BackendServices) -> Backend:

@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from psengine_host.analysis import Analysis
-from psengine_host.backends import BACKENDS_GROUP, BackendServices, backend_names, create_backend
+from psengine_host.backends import BACKENDS_GROUP, BackendServices, create_backend
 from psengine_host.backends.local import LocalBackend
 from psengine_host.errors import UsageError
 from psengine_host.host import Host
@@ -49,7 +49,6 @@ def services(engine_site, tmp_path):
 
 
 def test_ours_comes_through_the_same_door_as_anybodys(services):
-    assert "local" in backend_names()
     backend = create_backend("local", services)
     assert type(backend) is LocalBackend
     backend.close()
@@ -58,7 +57,6 @@ def test_ours_comes_through_the_same_door_as_anybodys(services):
 def test_a_distribution_registers_a_backend_and_the_host_runs_it(engine_site):
     engine_site.add("scan", "raise RuntimeError('this backend imports no engine')")
     module = engine_site.add("oracle", BACKEND, group=BACKENDS_GROUP, value="{module}:Oracle")
-    assert backend_names() == sorted({*backend_names(), "local", "oracle"})
     with Host(Settings(), backend="oracle", catalog=engine_site.catalog()) as host:
         outcome = host.analyze(b"hello", "scan")
         (backend,) = sys.modules[module].made
@@ -72,9 +70,7 @@ def test_an_unknown_backend_is_a_usage_error_that_names_all(engine_site, service
     engine_site.add("oracle", BACKEND, group=BACKENDS_GROUP, value="{module}:Oracle")
     with pytest.raises(UsageError) as caught:
         create_backend("orcale", services)
-    assert str(caught.value) == (
-        f"no backend is called 'orcale'; did you mean 'oracle'?; there are: {', '.join(backend_names())}"
-    )
+    assert str(caught.value) == "no backend is called 'orcale'; did you mean 'oracle'?; there are: local, oracle"
 
 
 @pytest.mark.parametrize(
