@@ -22,7 +22,7 @@ from psengine_host.cli.progress import ProgressBar
 from psengine_host.cli.resume import Done, finish_broken_line
 from psengine_host.cli.rows import Row, shown_name
 from psengine_host.cli.scan import Scan
-from psengine_host.cli.tally import Tally
+from psengine_host.cli.tally import Tally, plural
 from psengine_host.cli.traces import print_hook
 from psengine_host.cli.writers import JsonLinesWriter, JsonWriter, TableWriter, Writer
 from psengine_host.engines.observers import load_observer
@@ -129,7 +129,7 @@ class _Run:
     def run(self) -> int:
         # The list of inputs is opened here, so that a missing one is told before anything is judged.
         rows = self._rows()
-        with closing(ProgressBar(self._count, lambda: self._scan.current)) as progress:
+        with closing(ProgressBar(self._count, lambda: self._scan.current, terminal=self._has_room())) as progress:
             writer = self._writer(progress)
             interrupted = False
             try:
@@ -143,15 +143,21 @@ class _Run:
             except KeyboardInterrupt:
                 interrupted = True
         with self._interrupts.held():
-            self._finish(writer)
+            self._finish(writer, interrupted=interrupted)
         return self._interrupts.exit_code if interrupted else self._exit_code()
 
-    def _finish(self, writer: Writer) -> None:
+    def _finish(self, writer: Writer, *, interrupted: bool) -> None:
         writer.finish(self._tally)
         if self._options.verbose and not isinstance(writer, TableWriter):
             click.echo(self._tally.summary(), err=True)
+        if self._done is not None and self._done.taken:
+            click.echo(f"already in {self._options.resume}: {plural(self._done.taken, 'answer')}", err=True)
+        elif not self._tally.artifacts and not interrupted:
+            click.echo("nothing was scanned: no file was found that is wanted", err=True)
         if str(self._skipped):
             click.echo(f"not scanned: {self._skipped}", err=True)
+        if interrupted:
+            click.echo("interrupted", err=True)
 
     def _rows(self) -> Iterator[Row]:
         options = self._options
@@ -171,7 +177,7 @@ class _Run:
         for check in self._options.checks:
             with check.artifact() as artifact:
                 for engine in self._engines:
-                    if self._done is not None and self._done.has(check.option, engine):
+                    if self._done is not None and self._done.take(check.option, engine):
                         continue
                     row = self._checked(check, artifact, engine)
                     self._tally.add(row, expected=True)
@@ -208,10 +214,16 @@ class _Run:
         if wanted:
             writer.write(row)
 
+    def _has_room(self) -> bool | None:
+        """Whether a bar may be drawn; not where JSON comes to the terminal, line by line. None: where there is one."""
+        options = self._options
+        json_wanted = options.output_format not in ("auto", "table") or options.resume is not None
+        return False if json_wanted and self._out.isatty() else None
+
     def _writer(self, progress: ProgressBar) -> Writer:
         chosen = self._options.output_format
         if chosen == "auto":
-            chosen = "table" if self._out.isatty() else "jsonl"
+            chosen = "table" if self._out.isatty() and self._options.resume is None else "jsonl"
         if chosen == "table":
             return TableWriter(self._out, progress.cleared, engine_width=max(map(len, [*self._engines, "Engine"])))
         if chosen == "json":
@@ -233,7 +245,8 @@ class _Run:
         )
         if inputs is None:
             return None
-        return (inputs + len(options.checks)) * len(self._engines)
+        total = (inputs + len(options.checks)) * len(self._engines)
+        return total if self._done is None else max(0, total - self._done.rows)
 
     def _exit_code(self) -> int:
         tally, done = self._tally, self._done

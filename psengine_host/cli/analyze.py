@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from psengine_host.cli.engine_names import EngineName
+from psengine_host.cli.globs import is_empty
 from psengine_host.cli.program import engine_prints_to_stderr
 from psengine_host.cli.root import State
 
@@ -32,6 +33,18 @@ class Verdicts(click.ParamType):  # type: ignore[type-arg]  # generic since clic
         return chosen
 
 
+class Glob(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
+    """A pattern for the names of files."""
+
+    name = "glob"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
+        """Check."""
+        if is_empty(value):
+            self.fail(f"{value!r} matches no file; name a pattern, such as '*.exe'", param, ctx)
+        return str(value)
+
+
 @click.command("analyze", epilog="Exit codes: 0 nothing malicious, 1 something malicious, 2 usage, 3 something failed.")
 @click.option(
     "-e", "--engine", "engines", multiple=True, type=EngineName(), help="Engine to use, or 'all'; repeatable."
@@ -46,8 +59,8 @@ class Verdicts(click.ParamType):  # type: ignore[type-arg]  # generic since clic
     help="What the arguments are: files to judge, URLs to judge, or files that hold a bounty in JSON.",
 )
 @click.option("-r", "--recursive", is_flag=True, help="Scan folders with all that is below them.")
-@click.option("--include", multiple=True, metavar="GLOB", help="Of the files in folders, only these; repeatable.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Of the files in folders, not these; repeatable.")
+@click.option("--include", multiple=True, type=Glob(), metavar="GLOB", help="Of the files in folders, only these; repeatable.")
+@click.option("--exclude", multiple=True, type=Glob(), metavar="GLOB", help="Of the files in folders, not these; repeatable.")
 @click.option(
     "--files-from",
     metavar="FILE",
@@ -87,11 +100,15 @@ class Verdicts(click.ParamType):  # type: ignore[type-arg]  # generic since clic
 @click.pass_obj
 def command(state: State, /, artifacts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - click's options
     """Judge artifacts: files, folders (-r), '-' (standard input), FIFOs, data: URIs, URLs or bounties."""
+    if state.engine is not None and set(options["engines"]) - {state.engine}:
+        raise click.UsageError(f"this is the program of engine {state.engine}: use psengine for others")
     checks = [name for name in ("check_eicar", "check_empty", "check_wicar") if options[name]]
     if not artifacts and options["files_from"] is None and not checks:
         raise click.UsageError("nothing to analyze: name files, folders with -r, '-' or a URL (see --help)")
     if options["deliver"] and options["kind"] != "bounty":
         raise click.UsageError("--deliver needs -t bounty: only a bounty has a response_url")
+    if options["resume"] is not None and options["only"] is not None:
+        raise click.UsageError("--resume needs every row that was made: leave out --only")
     if options["resume"] is not None and options["output_format"] not in ("auto", "jsonl"):
         raise click.UsageError("--resume needs JSON Lines: --format jsonl")
     from psengine_host.cli.analysis_run import AnalysisOptions, run_analysis

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["matcher"]
+__all__ = ["is_empty", "matcher"]
+
+
+def is_empty(pattern: str) -> bool:
+    """Whether a pattern can match no file, because there is nothing in it.
+
+    Args:
+        pattern: The pattern.
+    """
+    return not pattern.removeprefix("./").removeprefix("/")
 
 
 def matcher(patterns: Iterable[str]) -> Callable[[str, str], bool] | None:

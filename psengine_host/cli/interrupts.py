@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ class Interrupts:
     """Raises :class:`Interrupted` at the first of SIGINT, SIGTERM and SIGHUP, and remembers it.
 
     A signal that the caller had ignored (``nohup``, a job in the background) stays ignored. Outside the main thread,
-    where Python delivers no signals, this does nothing.
+    where Python delivers no signals, this does nothing. May be nested: the outer one remembers what the inner one got.
+    A process that was forked meanwhile dies of the signal, as it would have without this.
 
     Attributes:
         signal: The signal that came first, or None; also where an engine swallowed the exception.
@@ -31,6 +33,8 @@ class Interrupts:
         self.signal: signal.Signals | None = None
         self._held = False
         self._previous: dict[signal.Signals, Any] = {}
+        self._outer: Interrupts | None = None
+        self._process = 0
 
     @property
     def exit_code(self) -> int:
@@ -51,19 +55,32 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
+            self._process = os.getpid()
             for number in SIGNALS:
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    self._previous[number] = signal.signal(number, self._arrived)
+                    previous = self._previous[number] = signal.signal(number, self._arrived)
+                    owner = getattr(previous, "__self__", None)
+                    self._outer = owner if isinstance(owner, Interrupts) else self._outer
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, previous in self._previous.items():
             signal.signal(number, previous)
         self._previous.clear()
+        self._outer = None
 
     def _arrived(self, number: int, _frame: object) -> None:
+        if os.getpid() != self._process:  # an engine's pool forked: its workers are ended with SIGTERM
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+            return
         first = self.signal is None
-        if first:
-            self.signal = signal.Signals(number)
+        self._remember(signal.Signals(number))
         if not (self._held and first):
             raise Interrupted
+
+    def _remember(self, number: signal.Signals) -> None:
+        if self.signal is None:
+            self.signal = number
+        if self._outer is not None:
+            self._outer._remember(number)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Final
 
 import click
 
+from psengine_host.cli.interrupts import Interrupts
+from psengine_host.cli.root import State
 from psengine_host.cli.streams import (
     PipeClosed,
     engine_prints_to_stderr,
     forget_output,
+    forgive_stderr,
     open_missing_streams,
     output_failed,
     seal_stdout,
@@ -20,7 +22,6 @@ from psengine_host.errors import PsengineError, UsageError, one_line
 
 __all__ = [
     "FAILED",
-    "INTERRUPTED",
     "MALICIOUS",
     "OK",
     "PIPE_CLOSED",
@@ -37,8 +38,6 @@ USAGE: Final = 2
 """What was asked for cannot be."""
 FAILED: Final = 3
 """Some artifact or engine failed."""
-INTERRUPTED: Final = 130
-"""Ctrl-C: 128 + SIGINT."""
 PIPE_CLOSED: Final = 141
 """The reader of the output went away: 128 + SIGPIPE."""
 
@@ -53,6 +52,7 @@ def end_program(command: click.Command) -> int:
         The exit code.
     """
     open_missing_streams()
+    forgive_stderr()
     code = run_program(command)
     seal_stdout()
     return code
@@ -66,10 +66,17 @@ def run_program(command: click.Command, arguments: list[str] | None = None) -> i
         arguments: Its arguments; those of the process by default.
 
     Returns:
-        The exit code.
+        The exit code; 128 and the signal's number where SIGINT, SIGTERM or SIGHUP ended the command, after all that
+        it had to clean up.
     """
+    with Interrupts() as interrupts:
+        return _run(command, arguments, interrupts)
+
+
+def _run(command: click.Command, arguments: list[str] | None, interrupts: Interrupts) -> int:
+    state = State()
     try:
-        result = command.main(arguments, standalone_mode=False)
+        result = command.main(arguments, standalone_mode=False, obj=state)
         sys.stdout.flush()
         return result if isinstance(result, int) else OK
     except click.exceptions.Exit as error:
@@ -79,30 +86,26 @@ def run_program(command: click.Command, arguments: list[str] | None = None) -> i
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        return INTERRUPTED
+        return interrupts.exit_code
     except (PipeClosed, BrokenPipeError):
         forget_output()
         return PIPE_CLOSED
     except PsengineError as error:
-        _complain(error)
+        _complain(error, state)
         return USAGE if isinstance(error, UsageError) else FAILED
     except Exception as error:  # noqa: BLE001 - never a traceback at a user
         if isinstance(error, OSError) and output_failed(error):
             forget_output()
-            _complain(error, f"the output cannot be written: {(error.strerror or str(error)).lower()}")
+            _complain(error, state, f"the output cannot be written: {(error.strerror or str(error)).lower()}")
         else:
             where = "--debug shows where"
-            _complain(error, f"unexpected error, please report it ({where}): {one_line(error)}")
+            _complain(error, state, f"unexpected error, please report it ({where}): {one_line(error)}")
         return FAILED
 
 
-def _complain(error: Exception, message: str | None = None) -> None:
-    if _debugging():
+def _complain(error: Exception, state: State, message: str | None = None) -> None:
+    if state.debug:
         import traceback
 
         traceback.print_exception(error)
     click.echo(f"psengine: {one_line(error) if message is None else message}", err=True)
-
-
-def _debugging() -> bool:
-    return "--debug" in sys.argv[1:] or os.environ.get("PSENGINE_DEBUG", "") not in ("", "0")

@@ -19,40 +19,58 @@ class Done:
         path: The output, JSON Lines. A line that was cut off by the interruption is left out: its row is made again.
 
     Attributes:
-        malicious: Whether a row says malicious.
-        failed: Whether a row has an error.
+        rows: How many rows it has.
+        taken: How many of them stood for an artifact of this run.
+        malicious: Whether one of those says malicious.
+        failed: Whether one of those has an error.
 
     Raises:
-        UsageError: The file cannot be read.
+        UsageError: The file cannot be read, or holds something else.
     """
 
     def __init__(self, path: str) -> None:
-        self._seen: set[tuple[str, str]] = set()
+        self._seen: dict[tuple[str, str], list[tuple[bool, bool]]] = {}
+        self.rows = 0
+        self.taken = 0
         self.malicious = False
         self.failed = False
+        lines = 0
         try:
             with open(path, "rb") as file:
                 for line in file:
-                    self._take(line)
+                    lines += 1
+                    self._read(line)
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise UsageError(f"--resume {path}: {reason}; name the JSON Lines output of the earlier run") from error
 
-    def has(self, artifact: str, engine: str) -> bool:
-        """Whether there is a row already."""
-        return (artifact, engine) in self._seen
+        if lines > 1 and not self.rows:
+            raise UsageError(f"--resume {path}: holds no row of 'psengine analyze'; name its JSON Lines output")
 
-    def __len__(self) -> int:
-        return len(self._seen)
+    def take(self, artifact: str, engine: str) -> bool:
+        """Whether there is a row already. Each row stands for one artifact: named twice, it needs two.
 
-    def _take(self, line: bytes) -> None:
+        Args:
+            artifact: Its name.
+            engine: The engine's name.
+        """
+        rows = self._seen.get((artifact, engine))
+        if not rows:
+            return False
+        malicious, failed = rows.pop()
+        self.taken += 1
+        self.malicious |= malicious
+        self.failed |= failed
+        return True
+
+    def _read(self, line: bytes) -> None:
         row = _row(line)
         if row is None:
             return
-        self._seen.add((row["artifact"], row["engine"]))
+        self.rows += 1
         # The row of a check says nothing of the user's artifacts.
-        self.malicious |= row["analysis"].get("verdict") == "malicious" and not row["artifact"].startswith("--check-")
-        self.failed |= row.get("error") is not None
+        malicious = row["analysis"].get("verdict") == "malicious" and not row["artifact"].startswith("--check-")
+        self._seen.setdefault((row["artifact"], row["engine"]), []).append((malicious, row.get("error") is not None))
 
 
 def finish_broken_line(path: str, out: IO[str]) -> None:

@@ -41,7 +41,7 @@ class State:
 
     __slots__ = ("config", "debug", "engine")
 
-    def __init__(self, config: str | None, engine: str | None, *, debug: bool) -> None:
+    def __init__(self, config: str | None = None, engine: str | None = None, *, debug: bool = False) -> None:
         self.config = config
         self.engine = engine
         self.debug = debug
@@ -50,9 +50,10 @@ class State:
 class LazyGroup(click.Group):
     """A group that imports a command's module when the command runs or is asked for its help."""
 
-    def __init__(self, *args: Any, offered: tuple[str, ...], **kwargs: Any) -> None:  # noqa: ANN401 - click's
+    def __init__(self, *args: Any, offered: tuple[str, ...], engine: str | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - click's
         super().__init__(*args, **kwargs)
         self.offered = offered
+        self.engine = engine
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:  # noqa: ANN401 - click's
         """As click does; this is where it writes a help page."""
@@ -60,7 +61,9 @@ class LazyGroup(click.Group):
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's
-        """As click does."""
+        """As click does, with the :class:`State` filled in first: importing the command may fail already."""
+        state = ctx.ensure_object(State)
+        state.config, state.engine, state.debug = ctx.params["config"], self.engine, ctx.params["debug"]
         with telling_closed_pipes():
             return super().invoke(ctx)
 
@@ -94,6 +97,7 @@ def _group(name: str, offered: tuple[str, ...], help_text: str, engine: str | No
         name,
         cls=LazyGroup,
         offered=offered,
+        engine=engine,
         help=help_text,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     )
@@ -105,12 +109,10 @@ def _group(name: str, offered: tuple[str, ...], help_text: str, engine: str | No
         help="Settings file; otherwise PSENGINE_CONFIG, or psengine.toml in the configuration folder.",
     )
     @click.option("--debug", is_flag=True, envvar="PSENGINE_DEBUG", help="Show tracebacks and debug messages.")
-    @click.pass_context
-    def group(context: click.Context, config: str | None, debug: bool) -> None:
+    def group(config: str | None, debug: bool) -> None:  # noqa: ARG001 - the state has it
         from psengine_host.logs import set_up_logs
 
         set_up_logs(debug=debug)
-        context.obj = State(config, engine, debug=debug)
 
     result: click.Group = group
     return result

@@ -71,8 +71,9 @@ class Scan:
         """The inputs that are not done yet."""
         for item in inputs:
             engines = self._engines
-            if self._done is not None:
-                engines = tuple(engine for engine in engines if not self._done.has(item.name, engine))
+            # What a stream held the last time tells nothing of what it holds now.
+            if self._done is not None and not isinstance(item, StreamInput):
+                engines = tuple(engine for engine in engines if not self._done.take(item.name, engine))
                 if not engines:
                     continue
             yield Turn(item, engines)

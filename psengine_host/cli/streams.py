@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import IO, Final
 __all__ = [
     "PipeClosed",
     "engine_prints_to_stderr",
+    "forgive_stderr",
     "forget_output",
     "open_missing_streams",
     "output_failed",
@@ -47,6 +49,35 @@ def open_missing_streams() -> None:
                 os.dup2(nowhere, descriptor)
                 os.close(nowhere)
         setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115 - it lives as long as the process
+
+
+class _Forgiving(io.TextIOWrapper):
+    """Standard error that may be full or closed: what it cannot take is dropped, and changes no exit code."""
+
+    def write(self, text: str, /) -> int:
+        try:
+            return super().write(text)
+        except OSError:
+            self._drop()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError:
+            self._drop()
+
+    def _drop(self) -> None:
+        _point_nowhere(self.fileno())
+        super().flush()  # what the buffer holds still
+
+
+def forgive_stderr() -> None:
+    """From now on, let nothing that is written to standard error fail: neither notes, nor the log, nor complaints."""
+    descriptor = _descriptor(sys.stderr)
+    if descriptor is not None:
+        binary = open(descriptor, "wb", closefd=False)  # noqa: SIM115 - it lives as long as the process
+        sys.stderr = _Forgiving(binary, sys.stderr.encoding, "backslashreplace", line_buffering=True)
 
 
 @contextlib.contextmanager

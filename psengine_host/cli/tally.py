@@ -7,7 +7,7 @@ from collections import Counter
 
 from psengine_host.cli.rows import Row
 
-__all__ = ["Tally"]
+__all__ = ["Tally", "plural"]
 
 
 class Tally:
@@ -50,13 +50,14 @@ class Tally:
         counts = ", ".join(
             f"{self.verdicts[verdict]:,} {verdict}" for verdict in ("malicious", "suspicious", "benign", "unknown")
         )
-        counts += f", {_plural(self.errors, 'error')}"
+        counts += f", {plural(self.errors, 'error')}"
         rate = f"{self.artifacts / seconds:,.0f} files/s, {self.bytes / 1e6 / seconds:,.1f} MB/s"
-        of = f"{_plural(self.artifacts, 'artifact')}, {_plural(len(self.engines), 'engine')}"
+        of = f"{plural(self.artifacts, 'artifact')}, {plural(len(self.engines), 'engine')}"
         if len(self.engines) > 1:  # else a count of answers would be taken for one of artifacts
-            of += f", {_plural(self.verdicts.total(), 'answer')}"
+            of += f", {plural(self.verdicts.total(), 'answer')}"
         return f"{of}: {counts} ({rate})"
 
 
-def _plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
+    """A count with its noun: ``1 answer``, ``1,000 answers``."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

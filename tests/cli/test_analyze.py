@@ -301,7 +301,11 @@ class TestFormats:
 
     def test_json_of_nothing_is_an_empty_array(self, psengine, judge, work):
         (work / "empty").mkdir()
-        assert psengine("analyze", "--format", "json", "-r", "empty") == (0, "[]\n", "")
+        assert psengine("analyze", "--format", "json", "-r", "empty") == (
+            0,
+            "[]\n",
+            "nothing was scanned: no file was found that is wanted\n",
+        )
 
     def test_a_table_into_a_pipe_has_no_colours(self, psengine, judge):
         ended = psengine("analyze", "--format", "table", "data:,MALICIOUS", "missing", env={"COLUMNS": "120"})
@@ -457,15 +461,41 @@ class TestResume:
         assert ended.code == 3  # not 1: that EICAR is malicious was expected
 
     def test_lines_that_are_no_rows_are_passed_over(self, psengine, judge, work):
-        (work / "out").write_bytes(b'\n[1]\nnot json\n{"artifact": "data:,x"}\n\xff\xfe\n' + b"[" * 100_000 + b"\n")
-        assert psengine("analyze", "data:,x", "--resume", "out").verdicts == {"data:,x": "benign"}
+        noise = b'\n[1]\nnot json\n{"artifact": "data:,x"}\n\xff\xfe\n' + b"[" * 100_000 + b"\n"
+        (work / "out").write_bytes(noise + psengine("analyze", "data:,y").out.encode())
+        assert psengine("analyze", "data:,x", "data:,y", "--resume", "out").verdicts == {"data:,x": "benign"}
+
+    def test_a_file_without_a_single_row_is_refused(self, psengine, judge, work):
+        (work / "out").write_text("not json\nnor this\n")
+        ended = psengine("analyze", "data:,x", "--resume", "out")
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err == ("psengine: --resume out: holds no row of 'psengine analyze'; name its JSON Lines output\n")
+
+    def test_a_stream_is_judged_anew_since_it_may_hold_anything(self, psengine, judge, work):
+        (work / "out").write_text(psengine("analyze", "-", stdin=b"fine").out)
+        ended = psengine("analyze", "-", "--resume", "out", stdin=b"MALICIOUS")
+        assert (ended.code, ended.verdicts) == (1, {"-": "malicious"})
+
+    def test_a_row_stands_for_one_artifact(self, psengine, judge, work):
+        (work / "out").write_text(psengine("analyze", "data:,x").out)
+        ended = psengine("analyze", "data:,x", "data:,x", "--resume", "out")
+        assert (len(ended.rows), ended.err) == (1, "already in out: 1 answer\n")
+
+    def test_rows_of_others_say_nothing_of_this_run(self, psengine, judge, work):
+        (work / "out").write_text(psengine("analyze", "data:,MALICIOUS").out)
+        assert psengine("analyze", "data:,x", "--resume", "out").code == 0
+
+    def test_an_output_that_shows_only_some_rows_cannot_be_gone_on_with(self, psengine, judge):
+        ended = psengine("analyze", "--only", "malicious", "--resume", "out", "data:,x")
+        assert ended.code == 2
+        assert "Error: --resume needs every row that was made: leave out --only" in ended.err
 
     def test_names_that_are_not_utf8_are_recognized(self, psengine, judge, work):
         Path(os.fsdecode(os.fsencode(work) + b"/caf\xe9")).write_text("fine")
         first = psengine("analyze", b"caf\xe9")
         assert r'"artifact":"caf\udce9"' in first.out
         (work / "out").write_text(first.out)
-        assert psengine("analyze", b"caf\xe9", "--resume", "out") == (0, "", "")
+        assert psengine("analyze", b"caf\xe9", "--resume", "out") == (0, "", "already in out: 1 answer\n")
 
 
 class TestBounties:
@@ -656,7 +686,7 @@ class TestInterrupts:
         files(work, a="", slow="", z="")
         process = psengine.start("analyze", "a", "slow", "z")
         ended = psengine.interrupted(process, work / "ready", number)
-        assert (ended.code, ended.verdicts, ended.err) == (code, {"a": "benign"}, "")
+        assert (ended.code, ended.verdicts, ended.err) == (code, {"a": "benign"}, "interrupted\n")
         assert (work / "torn-down").exists()
 
     def test_a_json_array_is_complete_and_a_table_has_its_summary(self, psengine, engine_site, work):

@@ -1,5 +1,6 @@
 """What a person in front of a terminal sees of ``psengine analyze``."""
 
+import json
 import re
 import signal
 
@@ -143,8 +144,9 @@ def test_ctrl_c_shows_what_was_done_and_leaves_the_terminal_as_it_was(on_termina
     assert "1/2" in screen.text
     lines = [line for line in screen.screen if line]
     assert lines[1].split() == ["benign", "halting", "a"]
-    assert lines[-1].startswith("1 artifact, 1 engine: 0 malicious, 0 suspicious, 1 benign")
-    assert len(lines) == 3
+    assert lines[-2].startswith("1 artifact, 1 engine: 0 malicious, 0 suspicious, 1 benign")
+    assert lines[-1] == "interrupted"
+    assert len(lines) == 4
     assert screen.text.rindex("\x1b[?25h") > screen.text.rindex("\x1b[?25l")
 
 
@@ -161,3 +163,23 @@ def test_engines_are_listed_as_a_table(on_terminal, engine_site):
     assert "called sys.exit(1) when it was imported" in screen.text
     _, screen = on_terminal("list-engines", PSENGINE_ENGINES="nothing")
     assert "no engine to list" in screen.text
+
+
+def test_json_on_a_terminal_has_no_bar_in_between(on_terminal, engine_site, work):
+    engine_site.add(
+        "slow",
+        """
+        import time
+        from psengine_host import Analysis, hookimpl
+
+        @hookimpl
+        def analyze():
+            time.sleep(0.7)
+            return Analysis.benign()
+        """,
+    )
+    for name in "abc":
+        (work / name).touch()
+    code, screen = on_terminal("analyze", "--format", "jsonl", "a", "b", "c")
+    assert code == 0
+    assert [json.loads(line)["artifact"] for line in screen.text.splitlines() if line] == ["a", "b", "c"]
