@@ -129,7 +129,10 @@ class _Run:
     def run(self) -> int:
         # The list of inputs is opened here, so that a missing one is told before anything is judged.
         rows = self._rows()
-        with closing(ProgressBar(self._count, lambda: self._scan.current, terminal=self._has_room())) as progress:
+        bar = ProgressBar(
+            self._count, lambda: self._scan.current, skipped=self._already_there, terminal=self._has_room()
+        )
+        with closing(bar) as progress:
             writer = self._writer(progress)
             interrupted = False
             try:
@@ -245,8 +248,10 @@ class _Run:
         )
         if inputs is None:
             return None
-        total = (inputs + len(options.checks)) * len(self._engines)
-        return total if self._done is None else max(0, total - self._done.rows)
+        return (inputs + len(options.checks)) * len(self._engines)
+
+    def _already_there(self) -> int:
+        return 0 if self._done is None else self._done.taken
 
     def _exit_code(self) -> int:
         tally, done = self._tally, self._done

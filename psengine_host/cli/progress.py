@@ -33,6 +33,7 @@ class ProgressBar:
         count: Tells how many artifacts there are, or None; called once, in a thread, when the bar appears. It is handed
             a function that tells whether nobody wants to know any more.
         current: Names the artifact in work.
+        skipped: Tells how many of those that were counted need not be done: they are no part of the total.
         terminal: Whether there is a terminal to show it on; found out by default.
     """
 
@@ -41,10 +42,12 @@ class ProgressBar:
         count: Callable[[Callable[[], bool]], int | None],
         current: Callable[[], str] = str,
         *,
+        skipped: Callable[[], int] = int,
         terminal: bool | None = None,
     ) -> None:
         self._count = count
         self._current = current
+        self._skipped = skipped
         self._terminal = sys.stderr.isatty() if terminal is None else terminal
         self._began = time.monotonic()
         self._done = 0
@@ -101,7 +104,7 @@ class ProgressBar:
         rate = self._done / (time.monotonic() - self._began)
         progress.update(
             task,
-            total=None if self._total is None else max(self._total, self._done),
+            total=None if self._total is None else max(self._total - self._skipped(), self._done),
             completed=self._done,
             rate=f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s",
             current=printable(self._current())[-SHOWN:],

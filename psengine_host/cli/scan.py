@@ -72,7 +72,8 @@ class Scan:
         for item in inputs:
             engines = self._engines
             # What a stream held the last time tells nothing of what it holds now.
-            if self._done is not None and not isinstance(item, StreamInput):
+            # Nor does it of a second "-", which is an error of its own.
+            if self._done is not None and not isinstance(item, StreamInput) and item.name != "-":
                 engines = tuple(engine for engine in engines if not self._done.take(item.name, engine))
                 if not engines:
                     continue

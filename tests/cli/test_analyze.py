@@ -476,6 +476,11 @@ class TestResume:
         ended = psengine("analyze", "-", "--resume", "out", stdin=b"MALICIOUS")
         assert (ended.code, ended.verdicts) == (1, {"-": "malicious"})
 
+    def test_standard_input_named_twice_is_still_an_error_of_its_own(self, psengine, judge, work):
+        (work / "out").write_text(psengine("analyze", "-", stdin=b"MALICIOUS").out)
+        ended = psengine("analyze", "-", "-", "--resume", "out", stdin=b"fine")
+        assert (ended.code, [row["error"] is None for row in ended.rows]) == (3, [True, False])
+
     def test_a_row_stands_for_one_artifact(self, psengine, judge, work):
         (work / "out").write_text(psengine("analyze", "data:,x").out)
         ended = psengine("analyze", "data:,x", "data:,x", "--resume", "out")

@@ -27,11 +27,11 @@ BUSY = """
 def on_terminal(psengine, terminal):
     """Runs ``psengine`` on a terminal of its own."""
 
-    def run(*arguments, columns=100, numbers=(), ready=None, **env):
+    def run(*arguments, columns=100, numbers=(), ready=None, stdout=None, **env):
         screen = terminal(columns)
         process = psengine.start(
             *arguments,
-            stdin=screen.slave, stdout=screen.slave, stderr=screen.slave,
+            stdin=screen.slave, stdout=stdout or screen.slave, stderr=screen.slave,
             env={"TERM": "xterm-256color", "NO_COLOR": "", "COLUMNS": "", "LINES": "", **env},
         )  # fmt: skip
         if ready is not None:
@@ -183,3 +183,19 @@ def test_json_on_a_terminal_has_no_bar_in_between(on_terminal, engine_site, work
     code, screen = on_terminal("analyze", "--format", "jsonl", "a", "b", "c")
     assert code == 0
     assert [json.loads(line)["artifact"] for line in screen.text.splitlines() if line] == ["a", "b", "c"]
+
+
+def test_the_bar_counts_only_what_is_left_to_do_and_rows_of_others_count_for_nothing(
+    on_terminal, psengine, engine_site, work
+):
+    engine_site.add("busy", BUSY)
+    names = [f"n{number}" for number in range(30)]
+    for name in [*names, "other"]:
+        (work / name).touch()
+    with open(work / "out", "wb") as out:
+        psengine("analyze", "other", *names[:10], stdout=out)
+    with open(work / "out", "ab") as out:
+        _, screen = on_terminal("analyze", *names, "--resume", "out", stdout=out)
+    assert "/20 " in screen.text
+    assert "/19 " not in screen.text
+    assert "/30 " not in screen.text
