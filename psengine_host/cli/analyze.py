@@ -59,8 +59,12 @@ class Glob(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.
     help="What the arguments are: files to judge, URLs to judge, or files that hold a bounty in JSON.",
 )
 @click.option("-r", "--recursive", is_flag=True, help="Scan folders with all that is below them.")
-@click.option("--include", multiple=True, type=Glob(), metavar="GLOB", help="Of the files in folders, only these; repeatable.")
-@click.option("--exclude", multiple=True, type=Glob(), metavar="GLOB", help="Of the files in folders, not these; repeatable.")
+@click.option(
+    "--include", multiple=True, type=Glob(), metavar="GLOB", help="Of the files in folders, only these; repeatable."
+)
+@click.option(
+    "--exclude", multiple=True, type=Glob(), metavar="GLOB", help="Of the files in folders, not these; repeatable."
+)
 @click.option(
     "--files-from",
     metavar="FILE",

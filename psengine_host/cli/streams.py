@@ -12,8 +12,8 @@ from typing import IO, Final
 __all__ = [
     "PipeClosed",
     "engine_prints_to_stderr",
-    "forgive_stderr",
     "forget_output",
+    "forgive_stderr",
     "open_missing_streams",
     "output_failed",
     "seal_stdout",

@@ -74,3 +74,28 @@ def test_in_another_thread_it_changes_nothing():
     thread.start()
     thread.join()
     assert seen == [(before, 130)]
+
+
+def test_the_outer_one_knows_what_ended_the_inner_one():
+    with Interrupts() as outer:
+        with Interrupts() as inner, pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGTERM)
+        assert (inner.exit_code, outer.exit_code) == (143, 143)
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGINT)
+        assert outer.signal is signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_forked_child_dies_of_the_signal_and_raises_nothing(number):
+    with Interrupts() as interrupts:
+        child = os.fork()
+        if not child:
+            try:
+                signal.raise_signal(number)
+            finally:
+                os._exit(7)  # reached only if the signal did not end it
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status)
+        assert os.WTERMSIG(status) == number
+        assert interrupts.signal is None

@@ -1,0 +1,213 @@
+"""How the program ends when something is against it: signals in any command, a standard error that is full, bugs."""
+
+import select
+import signal
+import subprocess
+import time
+
+import pytest
+
+from psengine_host.samples import eicar
+
+HANGING = """
+    import pathlib, time
+    from psengine_host import Analysis, EngineInfo, hookimpl
+
+    def hang():
+        pathlib.Path("ready").touch()
+        time.sleep(60)
+
+    @hookimpl
+    def setup():
+        yield {}
+        pathlib.Path("torn-down").touch()
+        if pathlib.Path("hang-in-teardown").exists():
+            hang()
+
+    @hookimpl
+    def info():
+        if pathlib.Path("hang-in-info").exists():
+            hang()
+        return EngineInfo(product="Hanging")
+
+    @hookimpl
+    def analyze(artifact):
+        if artifact.size == 68:
+            hang()
+        return Analysis.benign()
+
+    @hookimpl
+    def update():
+        hang()
+
+    @hookimpl
+    def commands():
+        def wait() -> None:
+            '''Wait.'''
+            hang()
+        return [wait]
+"""
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+
+
+@pytest.fixture
+def hanging(engine_site) -> str:
+    engine_site.add("hanging", HANGING)
+    return "hanging"
+
+
+class TestSignals:
+    @pytest.mark.parametrize(("number", "code"), SIGNALS)
+    @pytest.mark.parametrize(
+        "arguments", [["commands", "hanging", "wait"], ["update"], ["info", "hanging"]], ids=lambda given: given[0]
+    )
+    def test_a_command_ends_after_its_teardown(self, psengine, hanging, work, arguments, number, code):
+        if arguments[0] == "info":
+            (work / "hang-in-info").touch()
+        ended = psengine.interrupted(psengine.start(*arguments), work / "ready", number)
+        assert (ended.code, ended.out, ended.err.strip()) == (code, "", "interrupted")
+        assert (work / "torn-down").exists()
+
+    @pytest.mark.parametrize(("number", "code"), SIGNALS)
+    def test_debug_leaves_no_artifact_behind(self, psengine, hanging, work, number, code):
+        (work / "eicar.com").write_bytes(eicar())
+        with open(work / "eicar.com", "rb") as stream:
+            process = psengine.start("debug", "hanging", "-", stdin=stream)
+            ended = psengine.interrupted(process, work / "ready", number)  # which looks for spools left behind
+        assert (ended.code, ended.out) == (code, "")
+        assert ended.err.endswith("interrupted\n")
+        assert (work / "torn-down").exists()
+
+    @pytest.mark.parametrize(("number", "code"), SIGNALS)
+    def test_create_bounty_leaves_no_artifact_behind(self, psengine, number, code):
+        process = psengine.start("create-bounty", "-", stdin=subprocess.PIPE)
+        process.stdin.write(eicar())
+        process.stdin.flush()
+        limit = time.monotonic() + 30
+        while not any(psengine.spools.iterdir()):  # it reads on, into its spool
+            assert process.poll() is None
+            assert time.monotonic() < limit
+            select.select([], [], [], 0.01)
+        process.send_signal(number)
+        process.wait(60)  # before its standard input ends
+        out, err = process.communicate()
+        ended = psengine.ended(process.returncode, out, err)
+        assert (ended.code, ended.out, ended.err.strip()) == (code, "", "interrupted")
+
+    @pytest.mark.parametrize(("number", "code"), SIGNALS)
+    def test_analyze_in_a_teardown(self, psengine, hanging, work, number, code):
+        (work / "hang-in-teardown").touch()
+        ended = psengine.interrupted(psengine.start("analyze", "data:,x"), work / "ready", number)
+        assert (ended.code, ended.verdicts) == (code, {"data:,x": "benign"})
+
+    def test_the_workers_of_an_engines_pool_end_quietly(self, psengine, engine_site):
+        engine_site.add(
+            "pooled",
+            """
+            import multiprocessing
+            from psengine_host import Analysis, hookimpl
+            @hookimpl
+            def analyze():
+                with multiprocessing.get_context("fork").Pool(2) as pool:  # which ends its workers with SIGTERM
+                    assert pool.map(abs, [-1, -2]) == [1, 2]
+                return Analysis.benign()
+            """,
+        )
+        ended = psengine("analyze", *["data:,x"] * 5)
+        assert (ended.code, len(ended.rows), ended.err) == (0, 5, "")
+
+
+class TestFullStandardError:
+    @pytest.mark.parametrize(
+        ("arguments", "code"),
+        [
+            (["analyze", "-v", "data:,x"], 0),
+            (["analyze", "-v", "data:,MALICIOUS"], 1),
+            (["analyze", "-v", "--format", "table", "data:,x"], 0),
+            (["analyze", "--trace-hooks", "--check-eicar", "data:,x"], 0),
+            (["analyze", "-e", "nope", "data:,x"], 2),
+            (["analyze", "--nope"], 2),
+            (["--config", "gone.toml", "analyze", "data:,x"], 2),
+            (["debug", "judge", "data:,x"], 0),
+            (["debug", "judge", "gone"], 3),
+            (["commands", "judge"], 0),
+        ],
+        ids=lambda given: " ".join(given) if isinstance(given, list) else str(given),
+    )
+    def test_the_exit_code_stays(self, psengine, judge, arguments, code):
+        expected = psengine(*arguments)
+        assert expected.code == code
+        assert expected.err or arguments[:3] == ["analyze", "-v", "--format"]
+        with open("/dev/full", "wb") as full:
+            ended = psengine(*arguments, stderr=full)
+        assert (ended.code, len(ended.out.splitlines())) == (code, len(expected.out.splitlines()))
+
+    def test_what_an_engine_prints_is_lost_and_blames_nobody(self, psengine, engine_site):
+        engine_site.add(
+            "chatty",
+            """
+            import sys
+            from psengine_host import Analysis, hookimpl
+            @hookimpl
+            def analyze(context):
+                print("to standard output", flush=True)
+                print("to standard error", file=sys.stderr)
+                context.logger.warning("to the log")
+                return Analysis.benign()
+            """,
+        )
+        with open("/dev/full", "wb") as full:
+            ended = psengine("analyze", "data:,x", "data:,y", stderr=full)
+        assert (ended.code, ended.verdicts) == (0, {"data:,x": "benign", "data:,y": "benign"})
+
+    def test_an_interrupt_keeps_its_code(self, psengine, hanging, work):
+        with open("/dev/full", "wb") as full:
+            ended = psengine.interrupted(psengine.start("update", stderr=full), work / "ready", signal.SIGTERM)
+        assert ended.code == 143
+
+
+class TestTracebacks:
+    @pytest.mark.parametrize(
+        ("variable", "options", "shown"),
+        [
+            ("false", [], False), ("off", [], False), ("0", [], False), ("", [], False),
+            ("true", [], True), ("1", [], True), ("", ["--debug"], True), ("false", ["--debug"], True),
+        ],
+    )  # fmt: skip
+    def test_one_source_says_whether_they_are_shown(self, psengine, variable, options, shown):
+        ended = psengine(*options, "create-bounty", "gone", env={"PSENGINE_DEBUG": variable})
+        assert ended.code == 3
+        assert ended.err.splitlines()[-1] == "psengine: gone: no such file"
+        assert ("Traceback" in ended.err) == shown
+
+    def test_a_flag_of_an_engines_function_is_not_ours(self, psengine, engine_site):
+        engine_site.add(
+            "flagged",
+            """
+            from psengine_host import EngineError, hookimpl
+            @hookimpl
+            def setup():
+                raise EngineError("no licence")
+            @hookimpl
+            def analyze():
+                pass
+            @hookimpl
+            def commands():
+                def look(*, debug: bool = False) -> None:
+                    '''Look.'''
+                return [look]
+            """,
+        )
+        ended = psengine("commands", "flagged", "look", "--debug")
+        assert (ended.code, ended.err) == (3, "psengine: engine flagged: setup: no licence\n")
+
+
+class TestUsage:
+    @pytest.mark.parametrize("option", ["--include", "--exclude"])
+    @pytest.mark.parametrize("pattern", ["", "/", "./"])
+    def test_an_empty_pattern_is_refused(self, psengine, judge, option, pattern):
+        ended = psengine("analyze", "-r", ".", option, pattern)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.splitlines()[-1] == (
+            f"Error: Invalid value for '{option}': {pattern!r} matches no file; name a pattern, such as '*.exe'"
+        )
