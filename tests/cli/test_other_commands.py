@@ -364,7 +364,13 @@ class TestProgramOfAnEngine:
         ended = program("analyze", "-v", "data:,12345")
         assert (ended.code, ended.row["engine"], ended.row["analysis"]["verdict"]) == (1, "rich", "malicious")
         assert "Analysis: {" in ended.err
-        assert [row["engine"] for row in program("analyze", "-e", "all", "data:,").rows] == ["mild", "rich"]
+
+    @pytest.mark.parametrize("other", ["mild", "all"])
+    def test_analyze_takes_no_other_engine(self, program, other):
+        assert program("analyze", "-e", "rich", "data:,").row["engine"] == "rich"
+        ended = program("analyze", "-e", other, "data:,")
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.usage_error == "Error: this is the program of engine rich: use psengine for others"
 
     def test_other_commands_need_no_name(self, program, work):
         assert program("info").out.startswith("Name: rich\n")

@@ -43,6 +43,7 @@ def test_version_and_help_import_click_and_nothing_heavy(loaded, option):
         "psengine_host",
         "psengine_host.__main__",
         "psengine_host.cli",
+        "psengine_host.cli.interrupts",
         "psengine_host.cli.program",
         "psengine_host.cli.root",
         "psengine_host.cli.streams",
