@@ -22,6 +22,7 @@ from psengine_host.errors import PsengineError, UsageError, one_line
 
 __all__ = [
     "FAILED",
+    "INTERRUPTED",
     "MALICIOUS",
     "OK",
     "PIPE_CLOSED",
@@ -38,6 +39,8 @@ USAGE: Final = 2
 """What was asked for cannot be."""
 FAILED: Final = 3
 """Some artifact or engine failed."""
+INTERRUPTED: Final = 130
+"""Ctrl-C: 128 + SIGINT. SIGTERM and SIGHUP count likewise."""
 PIPE_CLOSED: Final = 141
 """The reader of the output went away: 128 + SIGPIPE."""
 
