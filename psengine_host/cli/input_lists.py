@@ -22,7 +22,21 @@ _ENTRY_MAX = 1 << 24
 
 
 class InputListError(UsageError):
-    """A list of inputs that cannot be read."""
+    """A list of inputs that cannot be read.
+
+    Args:
+        name: The option with the list, as it was given.
+        reason: What is wrong with it, and what to do.
+
+    Attributes:
+        name: As given.
+        reason: As given.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name = name
+        self.reason = reason
 
 
 def check_list(source: Path | Literal["-"]) -> None:
@@ -60,27 +74,36 @@ def list_entries(source: Path | Literal["-"], stdin: BinaryIO) -> Iterator[str]:
         Each entry.
 
     Raises:
-        InputListError: The list cannot be read, or an entry has more than 16 MiB.
+        InputListError: The list cannot be read, or an entry has more than 16 MiB. It says which entry, empty ones
+            counted; those before it have been given.
     """
-    shown = "standard input" if source == "-" else str(source)
-    try:
-        with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
+        try:
             stream = stdin if source == "-" else stack.enter_context(source.open("rb", buffering=0))
-            yield from _entries(stream, shown)
-    except OSError as error:
-        raise _unreadable(source, error) from error
+        except OSError as error:
+            raise _unreadable(source, error) from error
+        yield from _entries(stream, source)
 
 
-def _entries(stream: BinaryIO, shown: str) -> Iterator[str]:
+def _entries(stream: BinaryIO, source: Path | Literal["-"]) -> Iterator[str]:
     # What is there now, where the stream can: a list that is still being written is scanned meanwhile.
     read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
-    separator, pending = _separator(stream, read)
+    try:
+        separator, pending = _separator(stream, read)
+    except OSError as error:
+        raise _unreadable(source, error) from error
+    number = 1
     while True:
         *complete, pending = pending.split(separator)
         yield from _decoded(complete, separator)
+        number += len(complete)
         if len(pending) > _ENTRY_MAX:
-            raise InputListError(f"{shown}: an entry has more than {_ENTRY_MAX >> 20} MiB: is it a list of files?")
-        chunk = read(_CHUNK)
+            reason = f"entry {number:,} has more than {_ENTRY_MAX >> 20} MiB: is it a list of files?"
+            raise InputListError(_name(source), reason)
+        try:
+            chunk = read(_CHUNK)
+        except OSError as error:
+            raise _unreadable(source, error, f"from entry {number:,} on ") from error
         if not chunk:
             yield from _decoded([pending], separator)
             return
@@ -110,6 +133,10 @@ def _decoded(entries: list[bytes], separator: bytes) -> Iterator[str]:
             yield text
 
 
-def _unreadable(source: Path | Literal["-"], error: OSError) -> InputListError:
-    shown = "standard input" if source == "-" else str(source)
-    return InputListError(f"--files-from {shown}: cannot be read ({error.strerror}): name a file with one input a line")
+def _name(source: Path | Literal["-"]) -> str:
+    return f"--files-from {source}"
+
+
+def _unreadable(source: Path | Literal["-"], error: OSError, where: str = "") -> InputListError:
+    reason = f"cannot be read {where}({error.strerror}): name a file with one input a line"
+    return InputListError(_name(source), reason)

@@ -205,9 +205,6 @@ def count(
 
     Returns:
         The number as the folders are now; None if a list can be read only once (a pipe), or if it was stopped.
-
-    Raises:
-        InputListError: The list cannot be read.
     """
     if files_from == "-" or (files_from is not None and not files_from.is_file()):
         return None
@@ -216,10 +213,10 @@ def count(
         walk, include=matcher(include), exclude=matcher(exclude), skipped=Skipped(), in_order=False
     )
     listed = () if files_from is None else list_entries(files_from, io.BytesIO())
-    for argument in itertools.chain(arguments, listed):
+    for argument in _until_the_list_fails(itertools.chain(arguments, listed)):
         if stopped():
             return None
-        path = _path_or_input(argument, kind) if argument != "-" else None
+        path = _path_or_input(argument, kind) if isinstance(argument, str) and argument != "-" else None
         if not recursive or not isinstance(path, str) or not os.path.isdir(path):
             total += 1
             continue
@@ -269,7 +266,7 @@ def _until_the_list_fails(arguments: Iterable[str]) -> Iterator[str | BadInput]:
     try:
         yield from arguments
     except InputListError as error:
-        yield BadInput("--files-from", str(error).removeprefix("--files-from "))
+        yield BadInput(error.name, error.reason)
 
 
 def _standard_input(kind: Kind, stdin: BinaryIO, taken: bool) -> Input:

@@ -568,8 +568,40 @@ class TestLists:
         path = tmp_path / "video"
         with path.open("wb") as stream:
             stream.write(b"x" * (17 << 20))
-        message = f"{path}: an entry has more than 16 MiB: is it a list of files?"
-        assert gathered(files_from=path) == [BadInput("--files-from", message)]
+        bad = BadInput(f"--files-from {path}", "entry 1 has more than 16 MiB: is it a list of files?")
+        assert gathered(files_from=path) == [bad]
+
+    @pytest.mark.parametrize("separator", [b"\n", b"\0"])
+    def test_a_list_that_fails_is_a_bad_input_after_all_that_it_named_before(self, tmp_path, separator):
+        path = tmp_path / "list"
+        with path.open("wb") as stream:
+            stream.write(separator.join([b"http://a", b"", b"http://b", b"x" * (17 << 20), b"http://c"]))
+        items = gathered("http://0", files_from=path, kind="url")
+        assert [item.name for item in items] == ["http://0", "http://a", "http://b", f"--files-from {path}"]
+        assert items[-1] == BadInput(f"--files-from {path}", "entry 4 has more than 16 MiB: is it a list of files?")
+        assert counted("http://0", files_from=path, kind="url") == len(items)
+
+    def test_a_list_that_cannot_be_read_to_its_end_says_from_where(self):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            # A connection that is reset: the kernel gives what came before, then ECONNRESET.
+            theirs.sendall(b"http://a\n" * 8000 + b"http://cut-o")
+            ours.sendall(b"never read")
+            theirs.close()
+            with ours.makefile("rb", buffering=0) as stream:
+                *named, last = gathered(files_from="-", kind="url", stdin=stream)
+        assert named == [UrlInput("http://a", "http://a")] * 8000
+        why = os.strerror(errno.ECONNRESET)
+        assert last == BadInput(
+            "--files-from -", f"cannot be read from entry 8,001 on ({why}): name a file with one input a line"
+        )
+
+    def test_a_list_that_opens_and_cannot_be_read_is_a_bad_input(self):
+        path = Path("/proc/self/mem")  # nothing is mapped at its beginning
+        why = os.strerror(errno.EIO)
+        bad = BadInput(f"--files-from {path}", f"cannot be read ({why}): name a file with one input a line")
+        assert gathered("http://a", files_from=path, kind="url") == [UrlInput("http://a", "http://a"), bad]
+        assert counted("http://a", files_from=path, kind="url") == 2
 
 
 class TestCount:

@@ -180,7 +180,7 @@ def test_a_list_that_fails_loses_nothing_that_it_named_before(engine_site, files
     assert [row.error for row in rows[:-1]] == [None] * 40
     assert rows[-1].error == (
         "fetch",
-        f"--files-from: {names}: an entry has more than 16 MiB: is it a list of files?",
+        f"--files-from {names}: entry 41 has more than 16 MiB: is it a list of files?",
     )
 
 
