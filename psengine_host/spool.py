@@ -45,13 +45,17 @@ class Spool:
         """
         with self._lock:
             if self._folder is None:
+                where = self._parent or tempfile.gettempdir()
+                folder = Path(where).absolute() / f"psengine-{secrets.token_hex(16)}"
+                # Before it is made: a signal in between would leave a directory that nobody knows of.
+                finalizer = weakref.finalize(self, _remove, os.fspath(folder), os.getpid())
                 try:
-                    self._folder = Path(tempfile.mkdtemp(prefix="psengine-", dir=self._parent))
+                    folder.mkdir(mode=0o700)
                 except OSError as error:
-                    where = self._parent or tempfile.gettempdir()
+                    finalizer.detach()
                     message = f"cannot make a spool directory in {where}: {error.strerror}; set TMPPREFIX or TMPDIR"
                     raise ArtifactError(message) from error
-                self._finalizer = weakref.finalize(self, _remove, os.fspath(self._folder), os.getpid())
+                self._folder, self._finalizer = folder, finalizer
             return self._folder
 
     def new_folder(self, prefix: str) -> Path:

@@ -127,8 +127,10 @@ class _Reader:
     def _run(self) -> None:
         while (group := self._groups.get()) is not None and not self.stopped.is_set():
             if group.claim():
-                _read(group.turns, self.stopped)
-                group.read.set()
+                try:
+                    _read(group.turns, self.stopped)
+                finally:  # whoever waits for it must not wait for ever
+                    group.read.set()
 
 
 def _help(groups: Sequence[_Group], reader: _Reader) -> None:

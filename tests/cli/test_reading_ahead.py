@@ -136,34 +136,30 @@ def test_who_would_have_to_wait_reads_the_last_group_that_nobody_reads_yet(files
     assert [turn.artifact is not None for turn in (*begun, *first, *last)] == [False] * 10 + [True] * 5
 
 
-def test_closing_waits_for_no_file_that_is_being_read(files, monkeypatch):
+def test_stopping_waits_for_no_file_and_reads_none_after_it(files, monkeypatch):
     begun, go_on = threading.Event(), threading.Event()
     read = []
     of_file = Artifact.from_path
 
     def slow(path, **options):
-        if threading.current_thread().name == "psengine-read":
-            read.append(path)
-            begun.set()
-            go_on.wait(60)
+        read.append(path)
+        begun.set()
+        assert go_on.wait(60)
         return of_file(path, **options)
 
     monkeypatch.setattr(Artifact, "from_path", slow)
     before = readers()
-    ahead = read_ahead(turns(files))
-    for _ in range(AT_FIRST):
-        next(ahead)
-    waiting = threading.Thread(target=lambda: next(ahead), daemon=True)  # takes the groups, and waits for the first
-    waiting.start()
-    assert begun.wait(30)
+    reader = _Reader()
     (thread,) = (thread for thread in readers() if thread not in before)
     assert thread.daemon  # so the end of the program does not wait for it
+    reader.put(_Group(turns(files[:GROUP])))
+    reader.put(_Group(turns(files[GROUP : 2 * GROUP])))
+    assert begun.wait(30)
+    reader.stop()  # returns although a file is being read
     go_on.set()
-    waiting.join(30)
-    ahead.close()
     thread.join(30)
     assert not thread.is_alive()
-    assert len(read) <= 2 * GROUP  # it stopped between two files, groups before the end
+    assert read == [files[0].path]
 
 
 def test_a_list_that_fails_loses_nothing_that_it_named_before(engine_site, files, tmp_path):
