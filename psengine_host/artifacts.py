@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Self, TypeAlias
 
 from psengine_host.bounty import URL_MIMETYPE, ArtifactType
-from psengine_host.errors import ArtifactError, ArtifactUnavailable
+from psengine_host.errors import ArtifactError, ArtifactUnavailable, printable_name
 from psengine_host.local_names import file_uri
 from psengine_host.spool import Spool
 
@@ -262,6 +262,19 @@ class Artifact:
 
     # --- for the host -----------------------------------------------------------------------------------------------
 
+    def check_sha256(self, announced: str | None, *others: str) -> None:
+        """Make sure that the artifact is the one that a bounty speaks of.
+
+        Args:
+            announced: What the bounty says, or None where it does not say.
+            others: Hashes that would be right as well.
+
+        Raises:
+            ArtifactError: It is another one, or cannot be read.
+        """
+        if announced is not None and announced != self.sha256 and announced not in others:
+            raise ArtifactError(f"the artifact's SHA-256 is {self.sha256}, the bounty says {announced}")
+
     def is_current(self) -> bool:
         """Whether the file is still what has been found out about it; it may have been read long before its turn."""
         if self._path is None or self._state is None:
@@ -407,7 +420,7 @@ class Artifact:
     @property
     def _shown_name(self) -> str:
         """The name on one line: a file may be called anything, line ends and undecodable bytes included."""
-        return self.name if self.name.isprintable() else ascii(self.name)
+        return printable_name(self.name)
 
     def _changed(self) -> ArtifactError:
         return ArtifactError(f"{self._shown_name}: changed while it was read; scan it again")

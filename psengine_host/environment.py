@@ -11,9 +11,9 @@ from typing import Final
 
 from psengine_host.errors import PsengineError
 
-__all__ = ["VARIABLES", "EngineEnvironment", "environment_prefix"]
+__all__ = ["DIRECTORIES", "VARIABLES", "EngineEnvironment", "environment_prefix"]
 
-VARIABLES: Final = (
+DIRECTORIES: Final = (
     "PATH",
     "SDK_HOME",
     "SECRETS_HOME",
@@ -22,9 +22,9 @@ VARIABLES: Final = (
     "DATA_HOME",
     "STATE_HOME",
     "RUNTIME_DIR",
-    "SCANNER",
-    "UPDATER",
 )
+"""The variables that name a directory, each behind the engine's prefix."""
+VARIABLES: Final = (*DIRECTORIES, "SCANNER", "UPDATER")
 """The variables that every engine has, each behind the engine's prefix."""
 
 
@@ -121,7 +121,7 @@ class EngineEnvironment:
         """Where a directory variable points, without making it.
 
         Args:
-            name: One of :data:`VARIABLES` but ``SCANNER`` and ``UPDATER``.
+            name: One of :data:`DIRECTORIES`.
         """
         given = self.get(name)
         if given:

@@ -42,6 +42,7 @@ __all__ = [
     "UsageError",
     "nearest",
     "one_line",
+    "printable_name",
     "shown",
 ]
 
@@ -228,3 +229,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     matches = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def printable_name(name: str) -> str:
+    """A file's name on one line: it may hold anything, line ends and undecodable bytes included."""
+    return name if name.isprintable() else ascii(name)

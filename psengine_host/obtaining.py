@@ -51,8 +51,7 @@ class Obtainer:
         artifact = self._file(bounty, deadline)
         artifact.obtained_in = time.monotonic() - began
         try:
-            if bounty.sha256 is not None and artifact.sha256 != bounty.sha256:
-                raise _mismatch(artifact.sha256, bounty.sha256)
+            artifact.check_sha256(bounty.sha256)
         except BaseException:
             artifact.close()
             raise
@@ -80,9 +79,7 @@ class Obtainer:
             uri = _carried_url(carrier)
         artifact = Artifact.from_url(uri, spool=self._spool)
         # Of a URL that is carried, a sender may have hashed all that carries it, down to the line's end.
-        hashes = {artifact.sha256} if carrier is None else {artifact.sha256, hashlib.sha256(carrier).hexdigest()}
-        if bounty.sha256 is not None and bounty.sha256 not in hashes:
-            raise _mismatch(artifact.sha256, bounty.sha256)
+        artifact.check_sha256(bounty.sha256, *([] if carrier is None else [hashlib.sha256(carrier).hexdigest()]))
         return artifact
 
     def _decoded(self, uri: str, limit: int) -> bytes:
@@ -149,7 +146,3 @@ def _carried_url(carrier: bytes) -> str:
     except InvalidBounty as error:
         raise ArtifactError(str(error)) from None
     return url
-
-
-def _mismatch(found: str, announced: str) -> ArtifactError:
-    return ArtifactError(f"the artifact's SHA-256 is {found}, the bounty says {announced}")

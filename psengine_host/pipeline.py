@@ -190,8 +190,8 @@ def prepare(
         if artifact is None:
             artifact = obtain(bounty, prepared.deadline)
             prepared.owned = True
-        elif bounty.sha256 is not None and artifact.sha256 != bounty.sha256:
-            raise ArtifactError(f"the artifact's SHA-256 is {artifact.sha256}, the bounty says {bounty.sha256}")
+        else:
+            artifact.check_sha256(bounty.sha256)
         prepared.artifact = artifact
         declined = _declined(artifact, profile)
         if declined is not None:

@@ -11,7 +11,7 @@ import weakref
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
-from psengine_host.errors import ArtifactError
+from psengine_host.errors import ArtifactError, printable_name
 
 __all__ = ["MAX_STREAM", "Spool"]
 
@@ -113,7 +113,7 @@ class Spool:
         Raises:
             ArtifactError: The stream is longer than the limit, or cannot be read or written.
         """
-        name = name if name.isprintable() else ascii(name)
+        name = printable_name(name)
         path = None
         try:
             file, path = self.create()

@@ -22,7 +22,7 @@ from psengine_host.engines.blame import reason
 from psengine_host.engines.found import ENGINES_GROUP, WRAPPERS_GROUP, FoundEngine, Registration, find_engines
 from psengine_host.engines.loaded import Wrapper, as_wrapper, load_engine, require_engine
 from psengine_host.engines.running import Home, Session, context_for
-from psengine_host.environment import environment_prefix
+from psengine_host.environment import DIRECTORIES, environment_prefix
 from psengine_host.errors import ArtifactError, EngineFault
 from psengine_host.hookspecs import Context
 from psengine_host.obtaining import Obtainer
@@ -32,8 +32,6 @@ from psengine_host.settings import Settings
 from psengine_host.spool import Spool
 
 __all__ = ["RunningEngine", "session"]
-
-_FOLDERS = ("PATH", "SDK_HOME", "SECRETS_HOME", "CONFIG_HOME", "CACHE_HOME", "DATA_HOME", "STATE_HOME", "RUNTIME_DIR")
 
 
 class RunningEngine:
@@ -237,7 +235,7 @@ def _name_of(plugin: object) -> str:
 def _variables(engine: str, directory: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """The environment with a folder of its own for each of the engine's directories that nobody has set."""
     variables = {**os.environ, **environ}
-    for folder in _FOLDERS:
+    for folder in DIRECTORIES:
         variable = f"{environment_prefix(engine)}_{folder}"
         if not variables.get(variable):
             path = directory / folder.lower()
