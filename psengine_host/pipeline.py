@@ -7,6 +7,7 @@ happens to its artifact, the bounty ends in an :class:`~psengine_host.outcome.Ou
 from __future__ import annotations
 
 import logging
+import math
 import os
 import platform
 import time
@@ -21,6 +22,7 @@ from psengine_host.bounty import Bounty
 from psengine_host.engines.blame import limited, printable, reason, traceback_of
 from psengine_host.engines.running import Session
 from psengine_host.errors import ArtifactError, InvalidAnalysis
+from psengine_host.job import Job, current_job, working_on
 from psengine_host.outcome import Failure, FailureKind, Outcome, Timings
 
 __all__ = ["EngineProfile", "Judged", "Prepared", "checked", "conclude", "judge", "prepare", "process", "unavailable"]
@@ -150,13 +152,14 @@ def process(
         artifact: The artifact, where the caller has it already.
         timeout: Seconds that fetch and engine may take together.
     """
-    prepared = prepare(bounty, profile, obtain, artifact=artifact, timeout=timeout)
-    try:
-        judged = judge(prepared, session) if prepared.answer is None else prepared.answered()
-    finally:
-        if prepared.owned and prepared.artifact is not None:
-            prepared.artifact.close()
-    return conclude(prepared, judged, profile, policy)
+    with working_on(_job(profile.name, bounty)):
+        prepared = prepare(bounty, profile, obtain, artifact=artifact, timeout=timeout)
+        try:
+            judged = judge(prepared, session) if prepared.answer is None else prepared.answered()
+        finally:
+            if prepared.owned and prepared.artifact is not None:
+                prepared.artifact.close()
+        return conclude(prepared, judged, profile, policy)
 
 
 def prepare(
@@ -239,7 +242,8 @@ def judge(prepared: Prepared, session: Session) -> Judged:
     raised: BaseException | None = None
     process_id = os.getpid()
     try:
-        answer = session.analyze(artifact, prepared.bounty, prepared.deadline)
+        with working_on(_job(session.engine.name, prepared.bounty, prepared.deadline)):
+            answer = session.analyze(artifact, prepared.bounty, prepared.deadline)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - an engine may raise anything, SystemExit included
@@ -253,6 +257,12 @@ def judge(prepared: Prepared, session: Session) -> Judged:
         # The engine saw other bytes than those that were hashed, whatever it says of them.
         failure = Failure(FailureKind.FETCH, reason(error))
     return Judged(answer, failure, time.monotonic() - began, raised)
+
+
+def _job(engine: str, bounty: Bounty, deadline: float = math.inf) -> Job:
+    """What is worked on: log records and programs that an engine starts know of it."""
+    outer = current_job()
+    return Job(engine, bounty.id, None if outer is None else outer.delivery, deadline)
 
 
 def conclude(prepared: Prepared, judged: Judged, profile: EngineProfile, policy: BidPolicy) -> Outcome:

@@ -19,6 +19,7 @@ from psengine_host.engines.loaded import Engine, load_engine
 from psengine_host.engines.running import Session, context_for
 from psengine_host.errors import ArtifactError, EngineError
 from psengine_host.hookspecs import hookimpl
+from psengine_host.job import Job, current_job, working_on
 from psengine_host.obtaining import Obtainer
 from psengine_host.outcome import FailureKind, Outcome
 from psengine_host.pipeline import EngineProfile, Prepared, conclude, judge, prepare, process, unavailable
@@ -749,3 +750,19 @@ def test_what_the_fetch_took_is_no_longer_there_for_the_engine():
     profile = EngineProfile.unknown("scan")
     prepared = prepare(local(), profile, lambda *_: pytest.fail("obtained"), artifact=artifact, timeout=60.0)
     assert 9.0 < prepared.deadline - time.monotonic() <= 10.0
+
+
+def test_the_job_in_hand_is_known_to_whatever_the_engine_calls(bench):
+    seen = []
+
+    def answer(artifact, bounty, context):
+        seen.append((current_job(), context.deadline))
+        return Analysis.benign()
+
+    bounty = local()
+    with working_on(Job("somebody", 1, "delivery-9")):
+        assert bench.run(answer, bounty).failure is None
+    [(job, deadline)] = seen
+    assert job == Job("scan", bounty.id, "delivery-9", deadline)
+    assert deadline < math.inf
+    assert current_job() is None
