@@ -5,14 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 import msgspec
 
 from psengine_host.bid_policies import BidPolicy
 from psengine_host.errors import InvalidValue, SettingsError, nearest, shown
 
-__all__ = ["LONGEST_TIMEOUT", "BidSettings", "HostSettings", "NetworkSettings", "Settings", "config_path"]
+__all__ = [
+    "LONGEST_TIMEOUT",
+    "BidSettings",
+    "HostSettings",
+    "LogSettings",
+    "NetworkSettings",
+    "Settings",
+    "SpoolSettings",
+    "config_path",
+]
 
 DEFAULT_TIMEOUT: Final = 60.0
 """Seconds an engine has for one artifact."""
@@ -61,15 +70,29 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     Args:
         allow: Hosts, addresses and networks that may be connected to although they are not public.
         max_artifact_size: Bytes of a fetched artifact at most.
+        connect_timeout: Seconds for one connection attempt.
+        read_timeout: Seconds without a single byte.
+        max_redirects: Redirects followed in one try of a fetch.
+        tries: Tries of a fetch in all.
+        ca_file: A file of certificates (PEM) to trust beside the system's, for a private CA.
+        proxy_from_environment: Whether ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY`` are used.
     """
 
     allow: tuple[str, ...] = ()
     max_artifact_size: int = 100_000_000
+    connect_timeout: float = 10.0
+    read_timeout: float = 15.0
+    max_redirects: int = 5
+    tries: int = 4
+    ca_file: str | None = None
+    proxy_from_environment: bool = False
 
     def __post_init__(self) -> None:
         if type(self.max_artifact_size) is not int or self.max_artifact_size < 0:
             reason = f"must be a number of bytes, 0 or more, got {shown(self.max_artifact_size)}"
             raise SettingsError(f"network.max_artifact_size: {reason}")
+        _check_seconds("network.connect_timeout", self.connect_timeout, LONGEST_TIMEOUT)
+        _check_seconds("network.read_timeout", self.read_timeout, LONGEST_TIMEOUT)
         if self.allow:
             from psengine_host.network.guard import NetworkGuard
 
@@ -79,6 +102,32 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
                 raise SettingsError(str(error)) from None
 
 
+class SpoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[spool]``.
+
+    Args:
+        max_size: Bytes of all files in the spool together at most.
+    """
+
+    max_size: int = 10_000_000_000
+
+    def __post_init__(self) -> None:
+        if type(self.max_size) is not int or self.max_size < 0:
+            raise SettingsError(f"spool.max_size: must be a number of bytes, 0 or more, got {shown(self.max_size)}")
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[log]``.
+
+    Args:
+        level: From which level on messages are logged: a name or a number (``LOG_LEVEL``).
+        format: ``text``, or ``json`` for one object a line (``LOG_FORMAT``).
+    """
+
+    level: str | int = "warning"
+    format: Literal["text", "json"] = "text"
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything an operator can set.
 
@@ -86,6 +135,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         host: Limits of the host.
         bids: How bids are computed.
         network: What may be connected to.
+        spool: Limits of the spool.
+        log: What is logged, and how.
         engines: One table an engine, handed to it as ``context.config``.
         enabled_engines: Names of the only engines to use, or None for all (``PSENGINE_ENGINES``).
         disabled_engines: Names of engines never to use (``PSENGINE_DISABLED_ENGINES``).
@@ -94,6 +145,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     host: HostSettings = HostSettings()
     bids: BidSettings = BidSettings()
     network: NetworkSettings = NetworkSettings()
+    spool: SpoolSettings = SpoolSettings()
+    log: LogSettings = LogSettings()
     engines: dict[str, dict[str, Any]] = {}
     enabled_engines: frozenset[str] | None = None
     disabled_engines: frozenset[str] = frozenset()
@@ -170,6 +223,8 @@ _KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "host": HostSettings.__struct_fields__,
     "bids": BidSettings.__struct_fields__,
     "network": NetworkSettings.__struct_fields__,
+    "spool": SpoolSettings.__struct_fields__,
+    "log": LogSettings.__struct_fields__,
 }
 
 
