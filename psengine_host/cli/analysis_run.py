@@ -145,6 +145,12 @@ class _Run:
                         break
             except KeyboardInterrupt:
                 interrupted = True
+            except OSError:  # nobody reads what is written
+                raise
+            except Exception:
+                with self._interrupts.held():
+                    writer.finish(self._tally)  # what was written so far is to be read by a program
+                raise
         with self._interrupts.held():
             self._finish(writer, interrupted=interrupted)
         return self._interrupts.exit_code if interrupted else self._exit_code()

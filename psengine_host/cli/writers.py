@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import IO, TYPE_CHECKING, Final, Protocol
 
+from psengine_host.analysis import Comment
 from psengine_host.cli.rows import Row, encode, printable, shown_name
 from psengine_host.cli.tables import console_for, write_table
 from psengine_host.cli.tally import Tally
@@ -160,4 +161,7 @@ def _found(row: Row) -> str:
         return row.problem
     if row.analysis.malware_family:
         return row.analysis.malware_family
-    return row.analysis.comments[0] if row.analysis.declined else ""
+    if not row.analysis.declined:
+        return ""
+    # The others say by themselves why.
+    return ": ".join(row.analysis.comments[: 2 if row.analysis.comments[0] == Comment.SKIPPED else 1])

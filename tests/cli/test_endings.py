@@ -1,5 +1,6 @@
 """How the program ends when something is against it: signals in any command, a standard error that is full, bugs."""
 
+import json
 import select
 import signal
 import subprocess
@@ -200,6 +201,33 @@ class TestTracebacks:
         )
         ended = psengine("commands", "flagged", "look", "--debug")
         assert (ended.code, ended.err) == (3, "psengine: engine flagged: setup: no licence\n")
+
+
+class TestBugs:
+    @pytest.mark.parametrize("output", ["json", "jsonl", "table"])
+    def test_what_was_judged_before_is_whole(self, psengine, engine_site, output):
+        engine_site.add(
+            "meddling",
+            """
+            from psengine_host import Analysis, hookimpl
+            from psengine_host.cli import scan
+            @hookimpl
+            def analyze(artifact):
+                if artifact.read_bytes() == b"y":
+                    scan.Row = None  # no longer callable: the host itself fails on the next row
+                return Analysis.benign()
+            """,
+        )
+        process = psengine.start("analyze", "--format", output, "data:,x", "data:,y", "data:,z")
+        out, err = (text.decode() for text in process.communicate(timeout=60))
+        assert process.returncode == 3
+        [message] = err.splitlines()
+        assert message.startswith("psengine: unexpected error, please report it")
+        if output == "table":
+            assert out.splitlines()[-1].startswith("1 artifact, 1 engine: ")
+        else:
+            rows = json.loads(out) if output == "json" else [json.loads(line) for line in out.splitlines()]
+            assert [row["artifact"] for row in rows] == ["data:,x"]
 
 
 class TestUsage:
