@@ -1,11 +1,15 @@
 """``list-engines``, ``info``, ``commands``, ``debug``, ``update``, ``create-bounty``, ``categories``, ``samples``."""
 
 import json
+import os
+import re
 import sys
 from datetime import UTC, datetime, timedelta
 
+import platformdirs
 import pytest
 
+from psengine_host.environment import VARIABLES
 from psengine_host.samples import eicar
 
 RICH = """
@@ -147,14 +151,96 @@ class TestInfo:
         assert info["status"] == "ok"
         assert info["signatures_version"] == "77"
         assert info["hooks"] == ["setup", "analyze", "info", "update", "commands"]
-        assert info["environment"]["RICH_STATE_HOME"].endswith("/psengine/engines/rich")
+        state_home = info["environment"]["RICH_STATE_HOME"]
+        assert state_home.pop("path").endswith("/psengine/engines/rich")
+        assert state_home == {"origin": "default", "exists": False, "problems": []}
+        assert list(info["environment"]) == [f"RICH_{name}" for name in VARIABLES]
         assert (work / "torn-down").exists()
 
     def test_as_text(self, psengine, rich):
-        ended = psengine("info", "rich", env={"RICH_SCANNER": "/opt/x\x1b[2J"})
+        ended = psengine("info", "rich", env={"RICH_SCANNER": "/opt/x\x1b[2J", "RICH_SDK_HOME": "/"})
         assert ended.out.startswith("Name: rich\nDistribution: psengine-test-rich\nVersion: 3.4\nStatus: ok\n")
         assert "\nArtifact types: file, url\n" in ended.out
-        assert "\n  RICH_SCANNER=/opt/x\\x1b[2J" in ended.out
+        assert "\n  RICH_SCANNER=/opt/x\\x1b[2J (set): does not exist\n  RICH_UPDATER (unset)\n" in ended.out
+        assert "\n  RICH_SDK_HOME=/ (set)\n" in ended.out
+        assert re.search(r"\n  RICH_STATE_HOME=/.+/rich \(default, not made yet\)\n", ended.out)
+
+    def test_a_directory_that_is_not_fit_is_shown_with_what_is_wrong(self, psengine, rich, work):
+        (work / "run").mkdir()
+        (work / "run").chmod(0o755)
+        (work / "secrets").mkdir()
+        (work / "secrets").chmod(0o701)
+        unfit = {"RICH_RUNTIME_DIR": "run", "RICH_SECRETS_HOME": "secrets", "RICH_PATH": "a\nb", "RICH_SCANNER": "scan"}
+        ended = psengine("info", "rich", env=unfit)
+        assert ended.code == 0
+        assert ("\n  RICH_PATH (set): 'a\\nb' is no path: it has a line end or a NUL in it\n") in ended.out
+        assert (
+            f"\n  RICH_RUNTIME_DIR={work}/run (set): is open to others (mode 0755); close it: chmod 700 {work}/run\n"
+        ) in ended.out
+        environment = json.loads(psengine("info", "rich", "--format", "json", env=unfit).out)["environment"]
+        assert environment["RICH_SECRETS_HOME"] == {
+            "path": f"{work}/secrets",
+            "origin": "set",
+            "exists": True,
+            "problems": [f"is open to all users (mode 0701); close it: chmod 700 {work}/secrets"],
+        }
+        assert environment["RICH_SCANNER"]["path"] is None
+        assert environment["RICH_UPDATER"] == {"path": None, "origin": "unset", "exists": False, "problems": []}
+
+    def test_one_that_the_engine_needs_is_named_where_it_cannot_start(self, psengine, engine_site, work):
+        engine_site.add(
+            "needy",
+            """
+                from psengine_host import Analysis, hookimpl
+
+                @hookimpl
+                def setup(context):
+                    return {"run": str(context.environment.runtime_dir)}
+
+                @hookimpl
+                def analyze(artifact):
+                    return Analysis.benign()
+            """,
+        )
+        (work / "run").mkdir()
+        (work / "run").chmod(0o755)
+        ended = psengine("info", "needy", env={"NEEDY_RUNTIME_DIR": "run"})
+        assert ended == (
+            3,
+            "",
+            (
+                f"psengine: engine needy: setup: NEEDY_RUNTIME_DIR: {work}/run is open to others (mode 0755); "
+                f"close it: chmod 700 {work}/run\n"
+            ),
+        )
+
+    def test_a_stand_in_for_the_runtime_directory_is_warned_of_once(self, within, engine_site, work, monkeypatch):
+        engine_site.add(
+            "needy",
+            """
+                from psengine_host import Analysis, hookimpl
+
+                @hookimpl
+                def setup(context):
+                    assert context.environment.runtime_dir == context.environment.runtime_dir
+
+                @hookimpl
+                def open_session(context):
+                    return context.environment.runtime_dir
+
+                @hookimpl
+                def analyze(artifact):
+                    return Analysis.benign()
+            """,
+        )
+        stand_in = work / f"runtime-{os.geteuid()}"
+        monkeypatch.delenv("XDG_RUNTIME_DIR")
+        monkeypatch.setattr(platformdirs, "user_runtime_dir", lambda name: str(stand_in / name))
+        ended = within("info", "needy")
+        assert ended.code == 0
+        assert ended.err.count("stands in for a better folder") == 1
+        assert f"NEEDY_RUNTIME_DIR: {stand_in}/psengine/engines/needy stands in for" in " ".join(ended.err.split())
+        assert " (default): stands in for a better folder, since NEEDY_RUNTIME_DIR is not set" in ended.out
 
     def test_of_one_that_cannot_be_loaded(self, psengine, engine_site):
         engine_site.add("broken", "raise SystemExit(4)")
