@@ -1,0 +1,102 @@
+"""Real Windows programs under a real Wine, in prefixes that nobody else uses.
+
+Making a prefix takes seconds and 700 MB of disk, so one is made a session, whatever the number of pytest's
+workers. A test gets a prefix of its own that shares the template's folder of Windows, which nothing writes to, and has
+its own registry and server.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from psengine_host.toolkit import wine
+
+COMPILER = "x86_64-w64-mingw32-gcc"
+SOURCES = Path(__file__).parent / "windows"
+MINUTE = 60
+
+
+def _end_server(prefix: Path) -> None:
+    """End what runs in a prefix: all its programs, and its server, before the folder goes."""
+    environment = {**os.environ, "WINEPREFIX": str(prefix)}
+    server = shutil.which("wineserver")
+    subprocess.run([server, "-k"], env=environment, timeout=MINUTE, check=False, stderr=subprocess.DEVNULL)
+    subprocess.run([server, "-w"], env=environment, timeout=MINUTE, check=True)
+
+
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all of pytest's workers see."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+
+@pytest.fixture(scope="session")
+def wine_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A complete prefix, made once for all workers; no server runs in it. The last worker that uses it removes it."""
+    if shutil.which("wine") is None or shutil.which("wineserver") is None:
+        pytest.skip("Wine is not installed (Debian: apt-get install wine)")
+    template = _shared(tmp_path_factory) / "wine-template"
+    with template.with_suffix(".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (template / "complete").exists():
+            shutil.rmtree(template, ignore_errors=True)
+            template.mkdir()
+            environment = wine.environment({**os.environ, "WINEPREFIX": str(template)})
+            boot = wine.command(["wineboot", "-i"])
+            subprocess.run(boot, env=environment, timeout=MINUTE, check=True, capture_output=True)
+            _end_server(template)
+            (template / "complete").touch()
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield template
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # another worker still uses it
+        shutil.rmtree(template)
+
+
+@pytest.fixture
+def wine_prefix(wine_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A complete prefix of the test's own, with ``WINEPREFIX`` set to it; what runs in it is ended afterwards."""
+    prefix = tmp_path / "wine-prefix"
+    prefix.mkdir()
+    for file in wine_template.iterdir():
+        if file.is_file() and file.name not in ("complete", "wineserver"):
+            shutil.copy2(file, prefix)
+    shutil.copytree(wine_template / "dosdevices", prefix / "dosdevices", symlinks=True)
+    shutil.copytree(
+        wine_template / "drive_c", prefix / "drive_c", symlinks=True, ignore=shutil.ignore_patterns("windows")
+    )
+    (prefix / "drive_c/windows").symlink_to(wine_template / "drive_c/windows")
+    for variable in ("WINELOADER", "WINESERVER", "PERSISTENT_WINESERVER", "WINEDEBUG", "WINEDLLOVERRIDES"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("WINEPREFIX", str(prefix))
+    yield prefix
+    _end_server(prefix)
+
+
+@pytest.fixture(scope="session")
+def windows_program(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Compiles ``tests/toolkit/windows/NAME.c`` for Windows, once a session: ``windows_program("exit_code")``."""
+
+    def compiled(name: str) -> Path:
+        if shutil.which(COMPILER) is None:
+            pytest.skip(f"{COMPILER} is not installed (Debian: apt-get install gcc-mingw-w64-x86-64-posix)")
+        folder = _shared(tmp_path_factory) / "windows-programs"
+        folder.mkdir(exist_ok=True)
+        program = folder / f"{name}.exe"
+        with (folder / f"{name}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not program.exists():
+                unfinished = folder / f"{name}.unfinished"
+                compile_it = [COMPILER, "-Wall", "-Werror", "-O1", "-s"]
+                subprocess.run([*compile_it, "-o", unfinished, SOURCES / f"{name}.c"], timeout=MINUTE, check=True)
+                unfinished.rename(program)
+        return program
+
+    return compiled
