@@ -7,18 +7,20 @@ import io
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO, Final, Self, TypeAlias
+from typing import BinaryIO, Final, Protocol, Self, TypeAlias
 
 from psengine_host.bounty import URL_MIMETYPE, ArtifactType
 from psengine_host.errors import ArtifactError, ArtifactUnavailable, printable_name
 from psengine_host.local_names import file_uri
 from psengine_host.spool import Spool
 
-__all__ = ["KEPT_IN_MEMORY", "Artifact"]
+__all__ = ["KEPT_IN_MEMORY", "Artifact", "Lease"]
 
 KEPT_IN_MEMORY: Final = 1 << 20
 """Bytes up to which a file is read once and kept, so that hash, type and engine see the very same bytes: 1 MiB."""
 _CHUNK: Final = 1 << 18
+_READS: Final = 3
+"""Times that a file is read whose mode or number of links changes meanwhile, before it counts as changed."""
 _KINDS: Final = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISCHR, "a device"),
@@ -35,6 +37,32 @@ _WRITTEN: Final = 4
 """Parts of a state that change only when a file is written to or replaced."""
 
 
+class Lease(Protocol):
+    """A share in bytes that other artifacts hold as well.
+
+    Attributes:
+        content: The bytes, where they are in memory.
+        sha256: Their SHA-256.
+        size: How many there are.
+        mimetype: Their type, once one of the holders has asked for it.
+    """
+
+    content: bytes | None
+    sha256: str
+    size: int
+    mimetype: str | None
+
+    def file(self) -> tuple[str, os.stat_result]:
+        """A file that holds them, and what ``stat`` said of it when it was written.
+
+        Raises:
+            ArtifactError: It cannot be written.
+        """
+
+    def release(self) -> None:
+        """Give the share back; doing it again changes nothing."""
+
+
 class Artifact:
     """What is judged. Make one with :meth:`from_path`, :meth:`from_bytes` or :meth:`from_url`.
 
@@ -49,7 +77,9 @@ class Artifact:
 
     __slots__ = (
         "__weakref__",
+        "_closed",
         "_content",
+        "_lease",
         "_mimetype",
         "_own_spool",
         "_owned",
@@ -73,6 +103,8 @@ class Artifact:
         self._path = path
         self._content = content
         self._spool = spool
+        self._lease: Lease | None = None
+        self._closed = False
         self._owned = False
         self._own_spool = False
         self._mimetype: str | None = URL_MIMETYPE if url is not None else None
@@ -126,10 +158,18 @@ class Artifact:
         return artifact
 
     @classmethod
-    def from_spooled(cls, path: Path, spool: Spool, *, name: str) -> Self:
-        """An artifact that is a sealed file of the spool; :meth:`close` removes it."""
-        artifact = cls(name=name, path=os.fspath(path), content=None, url=None, spool=spool)
-        artifact._owned = True
+    def leased(cls, lease: Lease, *, name: str) -> Self:
+        """An artifact whose bytes others hold as well; :meth:`close` gives its share back.
+
+        Args:
+            lease: The share.
+            name: What to call it in messages.
+        """
+        artifact = cls(name=name, path=None, content=lease.content, url=None, spool=None)
+        artifact._lease = lease
+        artifact._sha256 = lease.sha256
+        artifact._size = lease.size
+        artifact._mimetype = lease.mimetype
         return artifact
 
     @classmethod
@@ -157,8 +197,10 @@ class Artifact:
         """Where it is: the URL, a ``file:`` URI, or, of what is in memory or small in the spool, a ``data:`` URI."""
         if self.url is not None:
             return self.url
-        if self._path is not None and (not self._owned or self.size > KEPT_IN_MEMORY):
+        if self._lease is None and self._path is not None and (not self._owned or self.size > KEPT_IN_MEMORY):
             return file_uri(self._path)
+        if self._lease is not None and self.size > KEPT_IN_MEMORY:
+            return file_uri(self.path)
         from psengine_host.network.data_uris import encode_data_uri
 
         # The type is named where it is known; nobody has asked for it otherwise.
@@ -171,14 +213,21 @@ class Artifact:
         Raises:
             ArtifactError: The artifact is in memory and the file cannot be written.
         """
+        self._check_open()
         if self._path is None:
-            if self._spool is None:
-                self._spool = Spool()
-                self._own_spool = True
-            self._path = os.fspath(self._spool.write(self._content or b""))
-            self._owned = True
+            self._make_file()
         self._see_on_disk()
-        return Path(self._path)
+        return Path(self._path or "")
+
+    def as_nt_path(self) -> str:
+        """The name of :attr:`path` as a Windows program under Wine knows it.
+
+        Raises:
+            ArtifactError: The artifact is in memory and the file cannot be written.
+        """
+        from psengine_host.toolkit.wine import as_nt_path
+
+        return as_nt_path(self.path)
 
     @property
     def size(self) -> int:
@@ -188,6 +237,7 @@ class Artifact:
             ArtifactError: The file cannot be read.
         """
         if self._size is None:
+            self._check_open()
             try:
                 self._size = os.stat(self._path or "").st_size
             except OSError as error:
@@ -215,16 +265,21 @@ class Artifact:
         if self._mimetype is None:
             from psengine_host import filetypes
 
+            self._check_open()
             if self._content is None and self._sha256 is None and self.size <= KEPT_IN_MEMORY:
                 self._load()
             if self._content is not None:
                 self._mimetype = filetypes.identify_bytes(self._content)
             else:
+                if self._path is None:
+                    self._make_file()
                 try:
                     self._state = self._state or _state(os.stat(self._path or ""))
                     self._mimetype = filetypes.identify_path(self._path or "")
                 except OSError as error:
                     raise self._unreadable(error) from error
+            if self._lease is not None:
+                self._lease.mimetype = self._mimetype
         return self._mimetype
 
     def read_bytes(self) -> bytes:
@@ -233,6 +288,7 @@ class Artifact:
         Raises:
             ArtifactError: The file cannot be read, or is not what was hashed.
         """
+        self._check_open()
         if self._content is None and self._sha256 is None:
             self._load()
         if self._content is not None:
@@ -254,6 +310,7 @@ class Artifact:
         Raises:
             ArtifactError: The file cannot be read.
         """
+        self._check_open()
         if self._content is None and self._sha256 is None and self.size <= KEPT_IN_MEMORY:
             self._load()
         if self._content is not None:
@@ -276,11 +333,15 @@ class Artifact:
             raise ArtifactError(f"the artifact's SHA-256 is {self.sha256}, the bounty says {announced}")
 
     def is_current(self) -> bool:
-        """Whether the file is still what has been found out about it; it may have been read long before its turn."""
+        """Whether the file is still what has been found out about it; it may have been read long before its turn.
+
+        False as well where only a link was made to it or its mode was changed: that cannot be told from a change whose
+        time was set back, and reading it again costs little.
+        """
         if self._path is None or self._state is None:
             return True
         try:
-            return _state(os.stat(self._path))[:_WRITTEN] == self._state[:_WRITTEN]
+            return _state(os.stat(self._path)) == self._state
         except OSError:
             return False
 
@@ -306,13 +367,19 @@ class Artifact:
         self._state = _state(now)
 
     def close(self) -> None:
-        """Remove the file if the spool holds one for this artifact, and let go of the bytes."""
+        """Let go of the bytes: remove its file in the spool, or give back its share in one.
+
+        Name, URL and what has been found out stay; the bytes cannot be had any more. A user's own file is left alone.
+        """
+        self._closed = True
         if self._owned and self._spool is not None and self._path is not None:
             self._spool.discard(Path(self._path))
             self._owned = False
         if self._own_spool and self._spool is not None:
             self._spool.close()
-        self._content = None if self._path is not None else self._content
+        self._content = None
+        if self._lease is not None:
+            self._lease.release()
 
     def __enter__(self) -> Self:
         return self
@@ -327,8 +394,12 @@ class Artifact:
 
     def _descriptor(self) -> int:
         """The file, open for reading, if it is still a file."""
-        # O_NONBLOCK: a FIFO that took the file's place must not block the host for ever.
-        descriptor = os.open(self._path or "", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        # O_NONBLOCK: a FIFO that took the file's place must not block the host for ever. A link is the user's to make,
+        # but in the spool there are none.
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+        if self._owned or self._lease is not None:
+            flags |= os.O_NOFOLLOW
+        descriptor = os.open(self._path or "", flags)
         try:
             self._check_kind(os.fstat(descriptor))
         except BaseException:
@@ -336,7 +407,25 @@ class Artifact:
             raise
         return descriptor
 
+    def _make_file(self) -> None:
+        """Have a file for what is in memory, or for what is shared."""
+        if self._lease is not None:
+            self._path, status = self._lease.file()
+            self._state = _state(status)
+            return
+        if self._spool is None:
+            self._spool = Spool()
+            self._own_spool = True
+        self._path = os.fspath(self._spool.write(self._content or b""))
+        self._owned = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ArtifactError(f"{self._shown_name}: is closed; its bytes can be had until close() only")
+
     def _stream(self) -> BinaryIO:
+        if self._path is None:
+            self._make_file()
         self._see_on_disk()
         try:
             return open(self._path or "", "rb", opener=lambda *_: self._descriptor())
@@ -348,36 +437,51 @@ class Artifact:
         if self._content is not None:
             self._sha256 = hashlib.sha256(self._content).hexdigest()
             return
+        self._check_open()
         try:
             descriptor = self._descriptor()
             try:
-                before = os.fstat(descriptor)
-                if before.st_size <= KEPT_IN_MEMORY:
-                    # One byte more than expected tells a file that grew from one that did not.
-                    content = os.read(descriptor, before.st_size + 1)
-                    if len(content) != before.st_size:
-                        content = self._whole(descriptor, content)
-                    self._content = content
-                    self._size = len(content)
-                    self._sha256 = hashlib.sha256(content).hexdigest()
-                else:
-                    digest = hashlib.sha256()
-                    buffer = memoryview(bytearray(_CHUNK))
-                    size = 0
-                    while count := os.readv(descriptor, [buffer]):
-                        digest.update(buffer[:count])
-                        size += count
-                    if size != before.st_size:
+                for _ in range(_READS):
+                    before = os.fstat(descriptor)
+                    content, size, sha256 = self._read(descriptor, before.st_size)
+                    after = os.fstat(descriptor)
+                    if _state(after)[:_WRITTEN] != _state(before)[:_WRITTEN]:
                         raise self._changed()
-                    self._size = size
-                    self._sha256 = digest.hexdigest()
-                if _state(os.fstat(descriptor))[:_WRITTEN] != _state(before)[:_WRITTEN]:
+                    if after.st_ctime_ns == before.st_ctime_ns:
+                        break
+                    # A link, another mode, or a change whose time was set back: read once more.
+                    os.lseek(descriptor, 0, os.SEEK_SET)
+                else:
                     raise self._changed()
-                self._state = _state(before)
             finally:
                 os.close(descriptor)
         except OSError as error:
             raise self._unreadable(error) from error
+        state = _state(after)
+        if self._state is not None and self._state != state:
+            # What was found out or handed out before was of this file, but maybe not of these bytes.
+            if self._state[:_WRITTEN] != state[:_WRITTEN]:
+                raise self._changed()
+            self._mimetype = None
+        self._content, self._size, self._sha256, self._state = content, size, sha256, state
+
+    def _read(self, descriptor: int, expected: int) -> tuple[bytes | None, int, str]:
+        """All of an open file: its bytes if it is small, its size and its SHA-256."""
+        if expected <= KEPT_IN_MEMORY:
+            # One byte more than expected tells a file that grew from one that did not.
+            content = os.read(descriptor, expected + 1)
+            if len(content) != expected:
+                content = self._whole(descriptor, content)
+            return content, len(content), hashlib.sha256(content).hexdigest()
+        digest = hashlib.sha256()
+        buffer = memoryview(bytearray(_CHUNK))
+        size = 0
+        while count := os.readv(descriptor, [buffer]):
+            digest.update(buffer[:count])
+            size += count
+        if size != expected:
+            raise self._changed()
+        return None, size, digest.hexdigest()
 
     def _see_on_disk(self) -> None:
         """Somebody reads the file itself from now on: remember what it was."""

@@ -12,8 +12,10 @@
     │   ├── InvalidAnalysis
     │   └── InvalidBid
     ├── ArtifactError             an artifact that cannot be had: missing, unreadable, changed, too large
-    │   └── ArtifactUnavailable   the same, refused for its kind (device, socket, wrong scheme)
+    │   ├── ArtifactUnavailable   the same, refused for its kind (device, socket, wrong scheme)
+    │   └── SpoolFull             the same, because the spool has no room for it
     ├── EngineError               raised by an engine's author: the scanner is at fault
+    │   └── EngineTimeout         the same, because the scanner took too long
     ├── EngineFault               raised by the host: an engine broke the contract or failed in a hook
     └── EngineBroken              an engine that cannot be loaded
 
@@ -32,12 +34,14 @@ __all__ = [
     "EngineBroken",
     "EngineError",
     "EngineFault",
+    "EngineTimeout",
     "InvalidAnalysis",
     "InvalidBid",
     "InvalidBounty",
     "InvalidValue",
     "PsengineError",
     "SettingsError",
+    "SpoolFull",
     "UnknownEngine",
     "UsageError",
     "nearest",
@@ -126,11 +130,19 @@ class ArtifactUnavailable(ArtifactError):
     """An artifact of a kind that is not read: a device, a socket, a scheme that is not taken here."""
 
 
+class SpoolFull(ArtifactError):
+    """The spool has no room for an artifact: its files have the size that the setting ``spool.max_size`` allows."""
+
+
 class EngineError(PsengineError):
     """For engine authors: the scanner is at fault (not running, timed out, out of memory).
 
     Raise it from any hook; the host answers ``unknown`` with the message as the reason.
     """
+
+
+class EngineTimeout(EngineError):
+    """For engine authors: the scanner took too long. Answered ``unknown`` as a timeout is, with the message."""
 
 
 class EngineFault(PsengineError):

@@ -90,7 +90,8 @@ class Host:
             settings = msgspec.structs.replace(settings, host=msgspec.structs.replace(settings.host, timeout=timeout))
         self.settings = settings
         self.catalog = usable_engines(settings) if catalog is None else catalog
-        self.spool = Spool()
+        self.spool = Spool(max_size=settings.spool.max_size)
+        self.spool.sweep()
         self.obtainer = Obtainer(settings, self.spool)
         self._contexts: dict[str, Context] = {}
         self._wrappers: list[Wrapper] | None = None
@@ -268,6 +269,7 @@ class Host:
                     logger.error("%d answers were not delivered in the time there is at the end", outstanding)
                 self._couriers.shutdown(wait=False, cancel_futures=True)
             self.observers.close(deadline)
+            self.obtainer.close()
             self.spool.close()
 
     def __enter__(self) -> Self:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from typing import Final
+from datetime import UTC, datetime
+from typing import BinaryIO, Final, cast
 from urllib.parse import unquote_to_bytes
 
-from psengine_host.artifacts import Artifact
+from psengine_host.artifact_store import ArtifactStore, Holding
+from psengine_host.artifacts import KEPT_IN_MEMORY, Artifact
 from psengine_host.bounty import Bounty
 from psengine_host.bounty_fields import check_http
 from psengine_host.errors import ArtifactError, ArtifactUnavailable, InvalidBounty, shown
 from psengine_host.settings import Settings
+from psengine_host.shared_fetches import NotFetched, SharedFetches
 from psengine_host.spool import Spool
 
 __all__ = ["Obtainer"]
@@ -21,10 +24,14 @@ _MAX_URL: Final = 1 << 16
 """Bytes of a ``text/uri-list`` at most."""
 _LONGEST: Final = 3_600.0
 """Seconds of a fetch at most, where a bounty gives more."""
+_CARRIED: Final = "data: URI"
 
 
 class Obtainer:
     """Gets artifacts: fetched into the spool, decoded from ``data:`` URIs, or opened where they are.
+
+    Bytes from the network are there once, however many bounties and engines ask for them at the same time: found by the
+    bounty's hash, or by being the artifact of the very same bounty. Files of the user's are never shared.
 
     Args:
         settings: Limits, and what may be connected to.
@@ -34,13 +41,16 @@ class Obtainer:
     def __init__(self, settings: Settings, spool: Spool) -> None:
         self._settings = settings
         self._spool = spool
+        self._store = ArtifactStore(spool)
+        self._fetches = SharedFetches(self._store)
 
     def obtain(self, bounty: Bounty, deadline: float) -> Artifact:
         """The artifact of a bounty; close it when done.
 
         Args:
             bounty: The job.
-            deadline: When the fetch must have ended, on the clock of ``time.monotonic``.
+            deadline: When the fetch must have ended, on the clock of ``time.monotonic``; never later than the bounty
+                expires.
 
         Raises:
             ArtifactError: It cannot be had, or is not what the bounty's hash says.
@@ -50,25 +60,33 @@ class Obtainer:
         began = time.monotonic()
         artifact = self._file(bounty, deadline)
         artifact.obtained_in = time.monotonic() - began
-        try:
-            artifact.check_sha256(bounty.sha256)
-        except BaseException:
-            artifact.close()
-            raise
         return artifact
+
+    def close(self) -> None:
+        """Let go of what was kept for the next bounty."""
+        self._store.close()
 
     def _file(self, bounty: Bounty, deadline: float) -> Artifact:
         uri = bounty.artifact_uri
         scheme = uri[:5].lower()
         if scheme == "data:":
-            return Artifact.from_bytes(
-                self._decoded(uri, self._settings.network.max_artifact_size), name="data: URI", spool=self._spool
-            )
+            return self._carried(bounty)
         if scheme == "file:":
             if not bounty.file_allowed:
                 raise ArtifactUnavailable(f"{uri}: file: is only taken from the local command line")
-            return Artifact.from_path(os.fsdecode(unquote_to_bytes(uri[7:])))
+            artifact = Artifact.from_path(os.fsdecode(unquote_to_bytes(uri[7:])))
+            artifact.check_sha256(bounty.sha256)
+            return artifact
         return self._fetched(bounty, deadline)
+
+    def _carried(self, bounty: Bounty) -> Artifact:
+        """What a ``data:`` URI carries; shared, where a hash tells that it is the same."""
+        data = self._decoded(bounty.artifact_uri, self._settings.network.max_artifact_size)
+        artifact = Artifact.from_bytes(data, name=_CARRIED, spool=self._spool)
+        if bounty.sha256 is None:
+            return artifact
+        artifact.check_sha256(bounty.sha256)
+        return self._store.artifact(self._store.add(data, bounty.sha256, len(data)), _CARRIED)
 
     def _url(self, bounty: Bounty) -> Artifact:
         """The URL itself; a ``data:`` URI carries it as a ``text/uri-list``, whose remarks begin with ``#``."""
@@ -92,39 +110,46 @@ class Obtainer:
             raise ArtifactError(str(error)) from error
 
     def _fetched(self, bounty: Bounty, deadline: float) -> Artifact:
-        from psengine_host.network.errors import NetworkError, masked
+        from psengine_host.network.errors import masked
+
+        uri, sha256 = bounty.artifact_uri, bounty.sha256
+        name = masked(uri)
+        left = (bounty.expiration - datetime.now(UTC)).total_seconds()
+        deadline = min(deadline, time.monotonic() + min(left, _LONGEST))
+        try:
+            holding = self._store.find(sha256, bounty)
+            if holding is None:
+                holding = self._fetches.get((uri, sha256), deadline, lambda: self._fetch(bounty, deadline))
+        except NotFetched as error:
+            raise ArtifactError(f"{name}: {error.reason}") from error
+        return self._store.artifact(holding, name)
+
+    def _fetch(self, bounty: Bounty, deadline: float) -> Holding:
+        """Fetch the artifact of a bounty over the network, and hold it."""
+        from psengine_host.network.errors import FetchError, NetworkError, Unreachable
         from psengine_host.network.fetching import FetchLimits, fetch_now
         from psengine_host.network.guard import NetworkGuard
 
         network = self._settings.network
-        try:
-            guard = NetworkGuard(network.allow)
-            file, path = self._spool.create()
-        except NetworkError as error:
-            raise ArtifactError(str(error)) from error
-        except OSError as error:
-            raise ArtifactError(f"cannot write to the spool {self._spool.folder}: {error.strerror}") from error
-        try:
-            with file:
-                fetch_now(
+        with self._spool.deposit(KEPT_IN_MEMORY) as deposit:
+            try:
+                fetched = fetch_now(
                     bounty.artifact_uri,
-                    file,
+                    cast(BinaryIO, deposit),
                     limits=FetchLimits(max_size=network.max_artifact_size),
-                    guard=guard,
-                    deadline=min(deadline, time.monotonic() + _LONGEST),
+                    guard=NetworkGuard(network.allow),
+                    deadline=deadline,
                     sha256=bounty.sha256,
                 )
-            self._spool.seal(path)
-        except NetworkError as error:
-            self._spool.discard(path)
-            raise ArtifactError(str(error)) from error
-        except OSError as error:  # the last bytes are written when the file is closed
-            self._spool.discard(path)
-            raise ArtifactError(f"cannot write to the spool {self._spool.folder}: {error.strerror}") from error
-        except BaseException:
-            self._spool.discard(path)
-            raise
-        return Artifact.from_spooled(path, self._spool, name=masked(bounty.artifact_uri))
+                kept = deposit.keep()
+            except FetchError as error:
+                late = isinstance(error.__cause__, (Unreachable, TimeoutError))
+                raise NotFetched(error.reason, for_want_of_time=late) from error
+            except NetworkError as error:
+                raise NotFetched(str(error)) from error
+            except OSError as error:
+                raise NotFetched(f"cannot be written to the spool: {error.strerror or error}") from error
+            return self._store.add(kept, fetched.sha256, fetched.size, bounty)
 
 
 def _carried_url(carrier: bytes) -> str:

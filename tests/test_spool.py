@@ -144,11 +144,11 @@ class TestTheDirectory:
 
 class TestFiles:
     def test_they_are_private_from_the_first_byte_on(self, spool):
-        file, path = spool.create()
-        with file:
+        with spool.deposit() as deposit:
+            deposit.write(b"x")
+            (path,) = spool.folder.iterdir()
             assert mode(path) == 0o400
-            file.write(b"x")
-        spool.seal(path)
+            assert deposit.keep_file()[0] == path
         assert (mode(path), path.read_bytes()) == (0o400, b"x")
 
     def test_no_two_have_one_name(self, spool):
@@ -168,13 +168,18 @@ class TestFiles:
         assert not (tmp_path / "missing").exists()
 
     def test_a_link_in_a_written_file_s_place_is_not_sealed(self, spool, tmp_path):
-        (tmp_path / "victim").touch(mode=0o644)
-        path = spool.write(b"x")
-        path.unlink()
-        path.symlink_to(tmp_path / "victim")
-        with pytest.raises(OSError, match="Too many levels of symbolic links"):
-            spool.seal(path)
+        (tmp_path / "victim").write_bytes(b"untouched")
+        (tmp_path / "victim").chmod(0o644)
+        with spool.deposit() as deposit:
+            deposit.write(b"x")
+            (path,) = spool.folder.iterdir()
+            path.unlink()
+            path.symlink_to(tmp_path / "victim")
+            deposit.write(b"y")
+            deposit.keep_file()
+        spool.discard(path)
         assert mode(tmp_path / "victim") == 0o644
+        assert (tmp_path / "victim").read_bytes() == b"untouched"
 
     def test_what_is_discarded_is_gone_and_may_be_gone_already(self, spool):
         path = spool.write(b"x")

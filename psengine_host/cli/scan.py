@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from psengine_host.artifacts import Artifact
 from psengine_host.bounty import Bounty
-from psengine_host.cli.inputs import FileInput, Input, StreamInput
+from psengine_host.cli.inputs import FileInput, Input, RemoteInput, StreamInput
 from psengine_host.cli.opening import Opener
 from psengine_host.cli.reading_ahead import Turn, read_ahead
 from psengine_host.cli.resume import Done
@@ -170,4 +170,9 @@ def _refused(item: Input, error: ArtifactError | InvalidBounty) -> tuple[str, st
         # A URI that cannot be one is an artifact that cannot be had.
         return "fetch", f"{name}: {error.reason}"
     message = one_line(error)
-    return "fetch", message if message.startswith(f"{name}: ") else f"{name}: {message}"
+    names = [name]
+    if isinstance(item, RemoteInput):
+        from psengine_host.network.errors import masked
+
+        names.append(masked(item.uri))  # what a failed fetch calls it
+    return "fetch", message if message.startswith(tuple(f"{each}: " for each in names)) else f"{name}: {message}"
