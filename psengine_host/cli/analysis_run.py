@@ -36,7 +36,7 @@ __all__ = ["AnalysisOptions", "run_analysis"]
 class AnalysisOptions:
     """The options of ``psengine analyze``, by the names of its help."""
 
-    config: str | None = None
+    settings: Settings
     debug: bool = False
     artifacts: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ def run_analysis(options: AnalysisOptions, out: IO[str]) -> int:
     with Interrupts() as interrupts:
         done = None if options.resume is None else Done(options.resume)
         host = Host(
-            Settings.read(options.config),
+            options.settings,
             observers=[load_observer(spec) for spec in options.observers],
             backend=options.backend,
             trace=print_hook if options.trace_hooks else None,

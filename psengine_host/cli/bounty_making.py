@@ -9,9 +9,9 @@ from psengine_host.artifacts import Artifact
 from psengine_host.bounty import Bounty
 from psengine_host.cli.inputs import StreamInput
 from psengine_host.cli.opening import Opener
-from psengine_host.cli.rows import printable
 from psengine_host.cli.single_input import single_input
 from psengine_host.errors import ArtifactError, InvalidBounty, UsageError
+from psengine_host.escapes import printable
 from psengine_host.settings import Settings
 from psengine_host.spool import Spool
 

@@ -30,7 +30,6 @@ def command(context: click.Context, engine: str, arguments: tuple[str, ...]) -> 
         click.echo(context.get_help())
         return 0
     from psengine_host.cli.commands_run import run_function
-    from psengine_host.settings import Settings
 
     path = f"{context.command_path} {engine}" if state.engine is None else context.command_path
-    return run_function(engine, arguments, Settings.read(state.config), path)
+    return run_function(engine, arguments, state.settings(), path)

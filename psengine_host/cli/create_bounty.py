@@ -41,11 +41,10 @@ def command(state: State, kind: str, expiration: int, response_url: str | None, 
     import msgspec
 
     from psengine_host.cli.bounty_making import make_bounty
-    from psengine_host.settings import Settings
 
     bounty = make_bounty(
         artifact,
-        Settings.read(state.config),
+        state.settings(),
         url=kind.lower() == "url",
         expiration=expiration,
         response_url=response_url,

@@ -33,9 +33,8 @@ def command(state: State, engine: str, pdb: bool, kind: str, artifact: str) -> i
     ARTIFACT is what analyze takes. What the engine raises is shown with its full traceback.
     """
     from psengine_host.cli.debug_run import debug
-    from psengine_host.settings import Settings
 
-    settings = Settings.read(state.config)
+    settings = state.settings()
     url = kind.lower() == "url"
     if pdb:  # the debugger talks to the user on both streams
         return debug(engine, artifact, settings, url=url, pdb=True, out=sys.stdout)

@@ -32,11 +32,9 @@ LOADED_COLUMNS: Final = ("product", "vendor", "engine_version", "signatures_vers
 @click.pass_obj
 def command(state: State, output_format: str, load: bool) -> None:
     """List the installed engines. Without --info nothing of them is imported."""
-    from psengine_host.settings import Settings
-
     if output_format == "auto":
         output_format = "table" if sys.stdout.isatty() else "json"
-    settings = Settings.read(state.config)
+    settings = state.settings()
     if load:
         from psengine_host.cli.program import engine_prints_to_stderr
 
@@ -105,7 +103,7 @@ def _write(engines: list[dict[str, Any]], output_format: str, out: IO[str]) -> N
 
 
 def _cell(value: object) -> str:
-    from psengine_host.cli.rows import printable
+    from psengine_host.escapes import printable
 
     if value is None:
         return "-"

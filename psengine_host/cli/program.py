@@ -56,13 +56,15 @@ def end_program(command: click.Command) -> int:
     """
     open_missing_streams()
     forgive_stderr()
-    code = run_program(command)
+    code = _to_exit_code(command, None, State())  # the log stays: what an engine does at exit is logged too
     seal_stdout()
     return code
 
 
 def run_program(command: click.Command, arguments: list[str] | None = None) -> int:
     """Run a command line to its exit code; whatever is raised becomes one line on stderr.
+
+    The log and the handlers of signals are afterwards as they were before.
 
     Args:
         command: The command.
@@ -72,12 +74,20 @@ def run_program(command: click.Command, arguments: list[str] | None = None) -> i
         The exit code; 128 and the signal's number where SIGINT, SIGTERM or SIGHUP ended the command, after all that
         it had to clean up.
     """
-    with Interrupts() as interrupts:
-        return _run(command, arguments, interrupts)
-
-
-def _run(command: click.Command, arguments: list[str] | None, interrupts: Interrupts) -> int:
     state = State()
+    try:
+        return _to_exit_code(command, arguments, state)
+    finally:
+        if state.log is not None:
+            state.log.close()
+
+
+def _to_exit_code(command: click.Command, arguments: list[str] | None, state: State) -> int:
+    with Interrupts() as interrupts:
+        return _run(command, arguments, state, interrupts)
+
+
+def _run(command: click.Command, arguments: list[str] | None, state: State, interrupts: Interrupts) -> int:
     try:
         result = command.main(arguments, standalone_mode=False, obj=state)
         sys.stdout.flush()

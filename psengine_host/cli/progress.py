@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from psengine_host.cli.rows import printable
+from psengine_host.escapes import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from psengine_host import __version__
 from psengine_host.cli.streams import telling_closed_pipes
 from psengine_host.errors import nearest
+
+if TYPE_CHECKING:
+    from psengine_host.logs import Log
+    from psengine_host.settings import Settings
 
 __all__ = ["COMMANDS", "LazyGroup", "State", "program_of", "psengine"]
 
@@ -31,20 +35,37 @@ ENGINE_COMMANDS: Final = ("analyze", "commands", "create-bounty", "debug", "info
 
 
 class State:
-    """What the options before the command say.
+    """What the options before the command say, and what follows from them.
 
     Attributes:
         config: The settings file named, or None.
         engine: The engine whose own program this is, or None.
         debug: Whether tracebacks are shown.
+        log: The log, once a command runs.
     """
 
-    __slots__ = ("config", "debug", "engine")
+    __slots__ = ("_settings", "config", "debug", "engine", "log")
 
     def __init__(self, config: str | None = None, engine: str | None = None, *, debug: bool = False) -> None:
         self.config = config
         self.engine = engine
         self.debug = debug
+        self.log: Log | None = None
+        self._settings: Settings | None = None
+
+    def settings(self) -> Settings:
+        """The settings, read at the first call; from then on the log is as ``[log]`` says.
+
+        Raises:
+            SettingsError: They cannot be read.
+        """
+        if self._settings is None:
+            from psengine_host.settings import Settings
+
+            self._settings = Settings.read(self.config)
+            if self.log is not None:
+                self.log.apply(self._settings.log.level, self._settings.log.format)
+        return self._settings
 
 
 class LazyGroup(click.Group):
@@ -109,10 +130,15 @@ def _group(name: str, offered: tuple[str, ...], help_text: str, engine: str | No
         help="Settings file; otherwise PSENGINE_CONFIG, or psengine.toml in the configuration folder.",
     )
     @click.option("--debug", is_flag=True, envvar="PSENGINE_DEBUG", help="Show tracebacks and debug messages.")
-    def group(config: str | None, debug: bool) -> None:  # noqa: ARG001 - the state has it
+    @click.option("-v", "--verbose", count=True, help="Log more: -v info, -vv debug, -vvv what libraries do as well.")
+    @click.option("-q", "--quiet", count=True, help="Log less: -q errors only, -qq nothing but what is critical.")
+    @click.pass_obj
+    def group(state: State, config: str | None, debug: bool, verbose: int, quiet: int) -> None:  # noqa: ARG001 - the state has it
+        if verbose and quiet:
+            raise click.UsageError("-v and -q: choose one")
         from psengine_host.logs import set_up_logs
 
-        set_up_logs(debug=debug)
+        state.log = set_up_logs(verbosity=verbose - quiet, debug=debug)
 
     result: click.Group = group
     return result

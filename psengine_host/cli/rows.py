@@ -9,9 +9,10 @@ import msgspec
 
 from psengine_host.analysis import Analysis, Verdict
 from psengine_host.bounty import Bounty
+from psengine_host.escapes import printable
 from psengine_host.outcome import Failure, Outcome
 
-__all__ = ["Row", "encode", "printable", "shown_name"]
+__all__ = ["Row", "encode", "shown_name"]
 
 _SHOWN_URI: Final = 60
 """Characters of a ``data:`` URI that are shown where its artifact is named."""
@@ -101,21 +102,6 @@ def encode(wire: dict[str, Any]) -> str:
         return msgspec.json.encode(wire).decode()
     except (UnicodeEncodeError, OverflowError):  # what msgspec cannot write: such a name, an integer beyond 64 bits
         return json.dumps(wire, separators=(",", ":"))
-
-
-def printable(text: str) -> str:
-    """The text on one line: control characters and undecodable bytes shown as escapes."""
-    if text.isprintable():
-        return text
-    parts = []
-    for character in text:
-        if character.isprintable():
-            parts.append(character)
-        elif "\udc80" <= character <= "\udcff":
-            parts.append(f"\\x{ord(character) - 0xDC00:02x}")
-        else:
-            parts.append(character.encode("unicode_escape", "surrogatepass").decode())
-    return "".join(parts)
 
 
 def shown_name(name: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from psengine_host.cli.rows import printable
+from psengine_host.escapes import printable
 
 __all__ = ["print_hook"]
 

@@ -21,9 +21,8 @@ def command(state: State, engines: tuple[str, ...]) -> int:
     from psengine_host.cli.running_engine import open_home
     from psengine_host.errors import EngineBroken, EngineFault
     from psengine_host.host import usable_engines
-    from psengine_host.settings import Settings
 
-    settings = Settings.read(state.config)
+    settings = state.settings()
     names = engines or ((state.engine,) if state.engine is not None else ("all",))
     failed = False
     with engine_prints_to_stderr() as out:

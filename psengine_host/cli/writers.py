@@ -8,9 +8,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import IO, TYPE_CHECKING, Final, Protocol
 
 from psengine_host.analysis import Comment
-from psengine_host.cli.rows import Row, encode, printable, shown_name
+from psengine_host.cli.rows import Row, encode, shown_name
 from psengine_host.cli.tables import console_for, write_table
 from psengine_host.cli.tally import Tally
+from psengine_host.escapes import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
