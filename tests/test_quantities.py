@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import decimal
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psengine_host.quantities import parse_duration, parse_size
+from psengine_host.quantities import format_duration, format_size, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,10 @@ def test_sizes(value, size):
         "1 MB 2",
         "inf",
         "nan",
+        "٣ MB",
+        "1.00000000000000000000000000000000001 kB",
+        "1000000000000000000000000000000.1 B",
+        math.nan,
         [],
         b"1",
     ],
@@ -131,3 +136,63 @@ def test_text_is_a_quantity_or_an_error_in_one_line(text):
             assert value >= 0
             continue
         assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (1024, "1 KiB"),
+        (1500, "1.5 kB"),
+        (1_000_000, "1 MB"),
+        (100_000_000, "100 MB"),
+        (10_000_000_000, "10 GB"),
+        (1_610_612_736, "1.5 GiB"),
+        (16 << 20, "16 MiB"),
+        (2 * 10**12, "2 TB"),
+        (1 << 50, "1024 TiB"),
+        (1_234_567, "1234567 B"),
+    ],
+)
+def test_how_a_size_is_written(size, text):
+    assert format_size(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (0.25, "250ms"),
+        (0.001, "1ms"),
+        (1.5, "1.5s"),
+        (30, "30s"),
+        (60.0, "1m"),
+        (90, "1m 30s"),
+        (5_400, "1h 30m"),
+        (86_400, "1d"),
+        (1e-05, "0.00001s"),
+        (5e-324, "5e-324"),
+    ],
+)
+def test_how_a_duration_is_written(seconds, text):
+    assert format_duration(seconds) == text
+
+
+@given(st.integers(min_value=0, max_value=1 << 60))
+def test_what_is_written_of_a_size_is_read_as_that_size(size):
+    assert parse_size(format_size(size)) == size
+
+
+@given(st.floats(min_value=0, max_value=1e9))
+def test_what_is_written_of_a_duration_is_read_as_that_duration(seconds):
+    text = format_duration(seconds)
+    assert parse_duration(float(text) if text[-1].isdigit() else text) == seconds
+
+
+@given(st.integers(min_value=0, max_value=10**9), st.integers(min_value=0, max_value=10**9 - 1))
+def test_no_context_of_decimal_arithmetic_changes_what_is_read(whole, fraction):
+    with decimal.localcontext(prec=2):
+        assert parse_size(f"{whole}.{fraction:09}GB") == whole * 10**9 + fraction
+        assert parse_duration(f"{whole}.{fraction:09}s") == float(f"{whole}.{fraction:09}")
