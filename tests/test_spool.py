@@ -6,11 +6,12 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from textwrap import dedent
 
 import pytest
 
-from psengine_host.errors import ArtifactError
+from psengine_host.errors import ArtifactError, SpoolFull
 from psengine_host.spool import Spool
 
 
@@ -192,7 +193,7 @@ class TestFiles:
         script = """
             import os, resource, signal, sys
             from io import BytesIO
-            from psengine_host.errors import ArtifactError
+            from psengine_host.errors import ArtifactError, SpoolFull
             from psengine_host.spool import Spool
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
@@ -266,3 +267,188 @@ class TestStreams:
         with pytest.raises(ValueError, match="closed file"):
             spool.take(stream, "x")
         assert list(spool.folder.iterdir()) == []
+
+
+def full(used: int, most: int, more: int) -> str:
+    taken = f"{used} of {most} bytes are taken, {more} more do not fit"
+    return f"the spool is full: {taken}; judge fewer at once, or raise the setting spool.max_size"
+
+
+class TestItsSize:
+    @pytest.fixture
+    def small(self, tmp_path):
+        with Spool(tmp_path, max_size=1000) as spool:
+            yield spool
+
+    def test_all_files_count_together_and_a_file_that_goes_gives_its_room_back(self, small):
+        one = small.write(b"x" * 400)
+        two = small.take(io.BytesIO(b"x" * 600), "stdin")
+        assert small.used == 1000
+        with pytest.raises(SpoolFull) as caught:
+            small.write(b"x")
+        assert str(caught.value) == full(1000, 1000, 1)
+        small.discard(one)
+        small.discard(one)
+        assert small.used == 600
+        with pytest.raises(SpoolFull, match="600 of 1000 bytes are taken, 401 more do not fit"):
+            small.write(b"x" * 401)
+        small.write(b"x" * 400)
+        small.discard(two)
+        assert small.used == 400
+
+    def test_what_does_not_fit_leaves_nothing_and_takes_no_room(self, small):
+        for write in (
+            lambda: small.write(b"x" * 1001),
+            lambda: small.take(io.BytesIO(b"x" * 1001), "stdin"),
+        ):
+            with pytest.raises(SpoolFull):
+                write()
+            assert small.used == 0
+            assert list(small.folder.iterdir()) == []
+
+    def test_it_is_refused_before_it_is_written(self, small):
+        with small.deposit() as deposit:
+            deposit.write(b"x" * 900)
+            with pytest.raises(SpoolFull):
+                deposit.write(b"y" * 200)
+            (path,) = small.folder.iterdir()
+            assert path.read_bytes() == b"x" * 900
+            assert small.used == 900
+            deposit.write(b"y" * 100)
+            assert small.used == 1000
+        assert small.used == 0
+
+    def test_an_endless_stream_is_stopped_there(self, small):
+        with open("/dev/zero", "rb") as stream, pytest.raises(SpoolFull):
+            small.take(stream, "/dev/zero")
+        assert small.used == 0
+
+    def test_a_write_that_fails_gives_its_room_back(self, small):
+        stream = io.BufferedReader(Failing())
+        with pytest.raises(ArtifactError, match="Input/output error"):
+            small.take(stream, "x")
+        assert small.used == 0
+
+    def test_threads_never_get_more_than_there_is(self, tmp_path):
+        with Spool(tmp_path, max_size=100_000) as spool:
+            refused: list[int] = []
+            most: list[int] = []
+            written = threading.Barrier(10, lambda: most.append(bytes_in(spool.folder)), timeout=60)
+            looked = threading.Barrier(10, timeout=60)
+
+            def work(number: int) -> None:
+                for _ in range(50):
+                    path = None
+                    try:
+                        path = spool.write(bytes([number]) * 15_000)
+                    except SpoolFull:
+                        refused.append(number)
+                    written.wait()
+                    spool.discard(path)
+                    looked.wait()
+
+            threads = [threading.Thread(target=work, args=(number,)) for number in range(10)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert most == [90_000] * 50
+            assert len(refused) == 4 * 50
+            assert spool.used == 0
+            assert list(spool.folder.iterdir()) == []
+
+    def test_a_scratch_folder_does_not_count(self, small):
+        (small.new_folder("scratch") / "file").write_bytes(b"x" * 5000)
+        assert small.used == 0
+        small.write(b"x" * 1000)
+
+    def test_a_spool_of_no_size_takes_nothing(self, tmp_path):
+        with Spool(tmp_path, max_size=0) as spool:
+            spool.write(b"")
+            with pytest.raises(SpoolFull):
+                spool.write(b"x")
+
+    def test_a_spool_that_is_closed_meanwhile(self, spool):
+        with spool.deposit() as deposit:
+            deposit.write(b"x")
+            spool.close()
+            with pytest.raises(ArtifactError) as caught:
+                deposit.write(b"x")
+            assert str(caught.value) == "the spool was closed while an artifact was written to it"
+        assert spool.used == 0
+
+
+def bytes_in(folder) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+class Failing(io.RawIOBase):
+    """A disk that fails after a first good piece."""
+
+    def __init__(self):
+        self.read = 0
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        self.read += 1
+        if self.read > 1:
+            raise OSError(5, "Input/output error")
+        buffer[:100] = b"x" * 100
+        return 100
+
+
+class TestDeposits:
+    def test_what_is_small_costs_no_file(self, spool):
+        with spool.deposit(in_memory=10) as deposit:
+            assert (deposit.write(b"hello"), deposit.tell()) == (5, 5)
+            deposit.write(b"world")
+            assert deposit.keep() == b"helloworld"
+            assert list(spool.folder.iterdir()) == []
+            assert spool.used == 0
+
+    @pytest.mark.parametrize("pieces", [[b"hello", b"world!"], [b"helloworld!"], [b"", b"h", b"elloworld", b"!"]])
+    def test_beyond_its_limit_it_goes_into_a_file(self, spool, pieces):
+        with spool.deposit(in_memory=10) as deposit:
+            for piece in pieces:
+                deposit.write(piece)
+            path, status = deposit.keep()
+        assert path.read_bytes() == b"helloworld!"
+        assert (mode(path), status.st_size, spool.used) == (0o400, 11, 11)
+        assert status == os.stat(path)
+
+    @pytest.mark.parametrize("in_memory", [0, 100])
+    def test_it_can_be_begun_anew_as_a_fetch_that_is_tried_again_does(self, spool, in_memory):
+        with spool.deposit(in_memory) as deposit:
+            start = deposit.tell()
+            deposit.write(b"x" * 1000)
+            deposit.seek(start)
+            assert deposit.truncate() == 0
+            assert spool.used == 0
+            assert list(spool.folder.iterdir()) == []
+            deposit.write(b"again")
+            kept = deposit.keep()
+        assert (kept if in_memory else kept[0].read_bytes()) == b"again"
+
+    @pytest.mark.parametrize("in_memory", [0, 100])
+    def test_a_part_of_it_can_be_taken_back_and_overwritten(self, spool, in_memory):
+        with spool.deposit(in_memory) as deposit:
+            deposit.write(b"hello world")
+            deposit.seek(5)
+            deposit.truncate()
+            deposit.write(b", you")
+            deposit.seek(0)
+            deposit.write(b"H")
+            with pytest.raises(ValueError, match="cannot seek to 11: 10 bytes have been written"):
+                deposit.seek(11)
+            path, _ = deposit.keep_file()
+        assert path.read_bytes() == b"Hello, you"
+        assert spool.used == 10
+
+    def test_what_is_not_kept_is_gone(self, spool):
+        with spool.deposit() as deposit:
+            deposit.write(b"x")
+            assert spool.used == 1
+        assert list(spool.folder.iterdir()) == []
+        assert spool.used == 0
