@@ -21,7 +21,7 @@ from psengine_host.bids import BidPolicy, bid_by_policy
 from psengine_host.bounty import Bounty
 from psengine_host.engines.blame import limited, printable, reason, traceback_of
 from psengine_host.engines.running import Session
-from psengine_host.errors import ArtifactError, InvalidAnalysis
+from psengine_host.errors import ArtifactError, EngineTimeout, InvalidAnalysis
 from psengine_host.job import Job, current_job, working_on
 from psengine_host.outcome import Failure, FailureKind, Outcome, Timings
 
@@ -425,4 +425,5 @@ def _merged(said: Scanner, known: Scanner) -> Scanner:
 def _engine_failure(error: BaseException) -> Failure:
     if isinstance(error, ArtifactError):
         return Failure(FailureKind.FETCH, reason(error))
-    return Failure(FailureKind.ENGINE, reason(error), traceback_of(error))
+    kind = FailureKind.TIMEOUT if isinstance(error, EngineTimeout) else FailureKind.ENGINE
+    return Failure(kind, reason(error), traceback_of(error))

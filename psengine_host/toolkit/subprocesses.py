@@ -1,0 +1,309 @@
+"""Run a scanner that is a program: within limits, to the end of all it starts, and never through a shell.
+
+::
+
+    from psengine_host.toolkit.subprocesses import run_command
+
+    scan = run_command([scanner, "--no-summary", artifact.path], timeout="20s").check(0, 1)
+    for line in scan.lines:
+        ...
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from psengine_host.errors import shown
+from psengine_host.job import seconds_left
+from psengine_host.quantities import parse_duration, parse_size
+from psengine_host.toolkit.command_environment import command_environment
+from psengine_host.toolkit.command_errors import (
+    CommandError,
+    CommandFailed,
+    CommandNotFound,
+    CommandNotStarted,
+    CommandTimeout,
+    InvalidCommand,
+)
+from psengine_host.toolkit.completed_command import CompletedCommand, excerpt
+from psengine_host.toolkit.decoding import Decoder, decoder
+from psengine_host.toolkit.exchange import Exchange
+from psengine_host.toolkit.masking import Masking
+from psengine_host.toolkit.process_groups import MARK_VARIABLE, ProcessGroup, put_mark
+
+__all__ = [
+    "CommandError",
+    "CommandFailed",
+    "CommandNotFound",
+    "CommandNotStarted",
+    "CommandTimeout",
+    "CompletedCommand",
+    "InvalidCommand",
+    "run_command",
+]
+
+Argument = str | os.PathLike[str]
+
+_GRACE: Final = 0.4
+"""Seconds between SIGTERM and SIGKILL, so that all is over within a second of the limit."""
+
+logger = logging.getLogger(__name__)
+
+
+class _Limit(NamedTuple):
+    """When a command is ended, on the clock of ``time.monotonic``, and what to say of it then."""
+
+    until: float
+    over: str
+    already_over: str
+
+
+class _Command(NamedTuple):
+    args: list[str]
+    environ: dict[str, str]
+    cwd: str | None
+    data: bytes | None
+    max_output: int
+    decode: Decoder
+    masking: Masking
+
+
+def run_command(
+    args: Sequence[Argument],
+    *,
+    timeout: float | str = 30,
+    wine: bool = False,
+    encoding: str = "utf-8",
+    max_output: int | str = "16 MB",
+    env: Mapping[str, str | None] | None = None,
+    cwd: Argument | None = None,
+    input: bytes | None = None,  # noqa: A002 - as in the standard library
+    secrets: Iterable[str] = (),
+    check: bool = False,
+    deadline: float | None = None,
+) -> CompletedCommand:
+    """Run a program to its end.
+
+    When this returns or raises, the program and all that it started are gone: what stayed in its process group, and
+    what left it. A program that is to go on (a daemon) is started in ``setup`` with ``subprocess.Popen`` instead.
+
+    The program gets a session of its own, without a terminal, and nothing on standard input unless ``input`` says so.
+    It may be called from any thread.
+
+    Args:
+        args: The program and its arguments, as they are to arrive; nothing is split, expanded or quoted. A program
+            without a slash is looked for in ``PATH`` (of ``env``, if it has one); a relative one counts from ``cwd``.
+        timeout: Seconds it may take, or text (``"30s"``, ``"2 min"``). The time that is left for the bounty in hand
+            (:func:`psengine_host.job.seconds_left`) is a limit too, whichever is shorter.
+        wine: Whether it is a Windows program, to be run under Wine.
+        encoding: How it writes text: any encoding of Python's, or ``"locale"``. Windows programs mostly write
+            ``"cp1252"``, ``"cp850"`` (on a console) or ``"utf-16"``. What cannot be decoded becomes U+FFFD.
+        max_output: Bytes kept of each of standard output and standard error, or text (``"16 MB"``). A program that
+            writes more may go on; the rest is read and dropped, and the result says so.
+        env: Variables to set, or with None to remove, beside those of this process. ``PSENGINE_*``, which hold secrets
+            of the host, are passed on only if they are named here.
+        cwd: The working directory; this process's by default.
+        input: What it is to read from standard input.
+        secrets: Texts that no error, ``repr`` or log may show. Values of options, variables and URLs that look like
+            secrets are hidden too.
+        check: Whether an exit code other than 0 is an error; ``.check(0, 1)`` on the result takes others.
+        deadline: When it is ended at the latest, on the clock of ``time.monotonic``.
+
+    Returns:
+        How it ended, and what it wrote.
+
+    Raises:
+        InvalidCommand: An argument of this function is wrong; nothing was started.
+        CommandNotFound: There is no such program.
+        CommandNotStarted: The program may not be run, or is none.
+        CommandTimeout: It took too long and was ended, or there was no time left to start it.
+        CommandFailed: It ended with an exit code other than 0 and ``check`` is set, or the exit code is lost.
+    """
+    named = (secrets,) if isinstance(secrets, str) else tuple(secrets)
+    words = _words(args, named)
+    try:
+        environ = command_environment(env)
+        if wine:
+            from psengine_host.toolkit import wine as wine_programs  # most engines have no Windows program
+
+            words, environ = wine_programs.command(words), wine_programs.environment(environ)
+        seconds = parse_duration(timeout)
+        if not seconds:
+            raise ValueError("timeout: must be more than 0 seconds")
+        command = _Command(
+            words,
+            environ,
+            None if cwd is None else os.fspath(cwd),
+            _input(input),
+            parse_size(max_output),
+            decoder(encoding),
+            Masking(words, named, environ),
+        )
+    except (ValueError, TypeError) as error:
+        line = Masking(words, named).command()
+        raise InvalidCommand(f"{line} was not started: {error}", line) from error
+    result = _run(command, _limit(seconds, deadline))
+    return result.check() if check else result
+
+
+def _words(args: Sequence[Argument], secrets: tuple[str, ...]) -> list[str]:
+    if isinstance(args, (str, bytes, os.PathLike)):
+        raise InvalidCommand("a command is a list of its words, not one text: write ['scan', '--fast', path]")
+    words = []
+    for number, argument in enumerate(args):
+        word = argument if isinstance(argument, str) else None
+        if isinstance(argument, os.PathLike):
+            word = os.fspath(argument)
+        if not isinstance(word, str):
+            kind = type(argument).__name__
+            raise InvalidCommand(f"word {number} of the command must be text or a path, and is of type {kind}")
+        if "\0" in word:
+            line = shown(Masking([word], secrets).command())
+            raise InvalidCommand(f"word {number} of the command holds a null character: {line}")
+        words.append(word)
+    if not words or not words[0]:
+        raise InvalidCommand("a command needs the name of its program")
+    return words
+
+
+def _input(data: bytes | None) -> bytes | None:
+    if data is None or isinstance(data, (bytes, bytearray, memoryview)):
+        return data
+    raise TypeError(f"input: must be bytes, and is of type {type(data).__name__}")
+
+
+def _limit(seconds: float, deadline: float | None) -> _Limit:
+    now = time.monotonic()
+    limits = [_Limit(now + seconds, f"its limit of {seconds:g} s", "")]
+    left = seconds_left()
+    if left < math.inf:
+        over = f"the {left:.1f} s that were left for the bounty"
+        limits.append(_Limit(now + left, over, "the time for the bounty is over"))
+    if deadline is not None:
+        over = f"its deadline, {deadline - now:.1f} s after its start,"
+        limits.append(_Limit(deadline, over, "its deadline is over"))
+    return min(limits)
+
+
+def _run(command: _Command, limit: _Limit) -> CompletedCommand:
+    began = time.monotonic()
+    if limit.until <= began:
+        line = command.masking.command()
+        raise CommandTimeout(f"{line} was not started: {limit.already_over}", line)
+    exchange = Exchange(command.data, command.max_output)
+    try:
+        in_time, code = _follow(command, exchange, limit.until)
+    finally:
+        exchange.close()
+    result = _result(command, exchange, -signal.SIGKILL if code is None else code, time.monotonic() - began)
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug("%r", result)
+    if not in_time:
+        line = command.masking.command()
+        message = f"{line} took longer than {limit.over} and was ended{excerpt(result, command.masking)}"
+        raise CommandTimeout(message, line, result)
+    if code is None:
+        line = command.masking.command()
+        raise CommandFailed(
+            f"{line} ended, and its exit code is lost: this process ignores SIGCHLD, or reaps any child", line
+        )
+    return result
+
+
+def _follow(command: _Command, exchange: Exchange, until: float) -> tuple[bool, int | None]:
+    """Start the program and see it to its end; whether that came in time, and its exit code, if there is one."""
+    mark = put_mark(command.environ, os.environ.get(MARK_VARIABLE))
+    process = _start(command, exchange, mark)
+    group = ProcessGroup(process.pid, mark)
+    code = None
+    try:
+        exchange.started()
+        in_time = exchange.run(group, until)
+    finally:  # an interrupt ends them too
+        try:
+            if not group.ended() or not (group.is_alone() or not group.members()):
+                group.end(_GRACE, exchange.serve)
+            exchange.drain()
+        finally:
+            code = _reaped(group)
+            process.returncode = -signal.SIGKILL if code is None else code  # so that Popen does not look for it
+            group.close()
+    return in_time, code
+
+
+def _reaped(group: ProcessGroup) -> int | None:
+    try:
+        return group.reap()
+    except ChildProcessError:
+        return None
+
+
+def _result(command: _Command, exchange: Exchange, code: int, seconds: float) -> CompletedCommand:
+    out, err = exchange.out, exchange.err
+    stdout, stderr = out.content(), err.content()
+    return CompletedCommand(
+        args=tuple(command.args),
+        returncode=code,
+        stdout=command.decode(stdout, out.truncated),
+        stderr=command.decode(stderr, err.truncated),
+        stdout_bytes=stdout,
+        stderr_bytes=stderr,
+        stdout_truncated=out.truncated,
+        stderr_truncated=err.truncated,
+        seconds=seconds,
+        _masking=command.masking,
+    )
+
+
+def _start(command: _Command, exchange: Exchange, mark: bytes) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(  # noqa: S603 - no shell; what is run is the engine author's to say
+            command.args,
+            stdin=subprocess.DEVNULL if exchange.stdin is None else exchange.stdin,
+            stdout=exchange.stdout,
+            stderr=exchange.stderr,
+            env=command.environ,
+            cwd=command.cwd,
+            start_new_session=True,
+        )
+    except (OSError, UnicodeError) as error:
+        raise _not_started(command, error) from error
+    except BaseException:
+        # An interrupt between the start of the program and the moment that anybody knows of it.
+        ProcessGroup(None, mark).end(0, exchange.serve)
+        raise
+
+
+def _not_started(command: _Command, error: Exception) -> CommandNotStarted:
+    line = command.masking.command()
+    program = shown(command.masking.masked(command.args[0]))
+    number = error.errno if isinstance(error, OSError) else None
+    kind = CommandNotStarted
+    reason = getattr(error, "strerror", None) or str(error)
+    found = shutil.which(command.args[0], mode=os.F_OK, path=command.environ.get("PATH"))
+    if command.cwd is not None and not os.path.isdir(command.cwd):
+        reason = f"the working directory {shown(command.cwd)} is no folder"
+    elif number in (errno.ENOENT, errno.ENOTDIR) and found is None:
+        kind = CommandNotFound
+        where = "" if os.sep in command.args[0] else " in PATH"
+        reason = f"there is no program {program}{where}; install it, or name it with its whole path"
+    elif number in (errno.ENOENT, errno.ENOTDIR):
+        reason = f"what {program} is run by is missing (the program in its first line, or the system's loader)"
+    elif os.path.isdir(found or command.args[0]):
+        reason = f"{program} is a folder"
+    elif number == errno.EACCES:
+        reason = f"{program} may not be executed by this user; see its mode, and those of the folders above it"
+    elif number == errno.ENOEXEC:
+        reason = f"{program} is no program that this system runs; run a Windows program with wine=True"
+    elif number == errno.E2BIG:
+        reason = "its arguments and environment are too long; hand over a list in a file"
+    return kind(f"{line} was not started: {reason}", line)
