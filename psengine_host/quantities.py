@@ -16,7 +16,7 @@ __all__ = ["format_duration", "format_size", "parse_duration", "parse_size"]
 _LONGEST_TEXT: Final = 64
 """Characters of a quantity at most; a number of 5,000 digits is none."""
 _PART: Final = re.compile(r"\s*(?:([0-9]+)(?:\.([0-9]+))?|\.([0-9]+))\s*([A-Za-z]*)\s*")
-_SIZES: Final = {
+_SIZES: Final[dict[str, int]] = {
     "": 1,
     "b": 1,
     **{f"{prefix}{unit}": 1000**power for power, prefix in enumerate("kmgt", 1) for unit in ("", "b")},

@@ -31,6 +31,10 @@ rules = ["/etc/rules"]
 answer = 42
 """
 
+DURATION = "write a number of seconds, or such as '250ms', '30s' or '1h 30m'"
+SIZE = "write a number of bytes, or such as '100 MB' or '1.5 GiB'"
+FINITE = "it must be 0 seconds or more, and finite"
+
 
 @pytest.fixture
 def written(tmp_path):
@@ -144,30 +148,36 @@ class TestRefused:
             ("[host]\nxyz = 5", "host.xyz: no such setting"),
             ("[bids]\npolcy = 'median'", "bids.polcy: no such setting; did you mean 'policy'?"),
             ("[network]\nallowed = []", "network.allowed: no such setting; did you mean 'allow'?"),
-            ("[host]\ntimeout = '5'", "host.timeout: expected `float`, got `str`"),
-            ("[host]\ntimeout = true", "host.timeout: expected `float`, got `bool`"),
-            ("[host]\ntimeout = 2026-11-25", "host.timeout: expected `float`, got `date`"),
-            ("host = 5", "host: expected `object`, got `int`"),
+            ("[host]\nmax_size = 5", "host.max_size: no such setting; did you mean 'spool.max_size'?"),
+            ("[engine.yara]", "engine: no such setting; did you mean 'engines'?"),
+            ("[host]\ntimeout = '5 parsecs'", f"host.timeout: '5 parsecs' is no duration; {DURATION}"),
+            ("[host]\ntimeout = true", f"host.timeout: True is no duration; {DURATION}"),
+            ("[host]\ntimeout = 2026-11-25", f"host.timeout: datetime.date(2026, 11, 25) is no duration; {DURATION}"),
+            ("host = 5", "host: must be a table, got a number"),
+            ("webhook = 'hunter2'", "webhook: must be a table, got a text"),
+            ("[[celery]]", "celery: must be a table, got a list"),
+            ("log = true", "log: must be a table, got true or false"),
+            ("spool = 2026-11-25", "spool: must be a table, got a date"),
             ("[bids]\npolicy = 'all'", "bids.policy: must be one of confidence, minimum, median, maximum, got 'all'"),
-            ("[bids]\npolicy = 5", "bids.policy: expected `str`, got `int`"),
-            ("[network]\nallow = '::1'", "network.allow: expected `array`, got `str`"),
-            ("[network]\nallow = [5]", "network.allow[0]: expected `str`, got `int`"),
-            ("[network]\nmax_artifact_size = 1.5", "network.max_artifact_size: expected `int`, got `float`"),
-            ("enabled_engines = 'yara'", "enabled_engines: expected `array | null`, got `str`"),
-            ("[engines]\nyara = 5", "engines.yara: expected `object`, got `int`"),
-            ("[engines.eicar]\n[[engines.yara]]", "engines.yara: expected `object`, got `array`"),
-            ("[host]\ntimeout = 0", "host.timeout: must be more than 0 and at most 86400 seconds, got 0.0"),
-            ("[host]\ntimeout = -1.5", "host.timeout: must be more than 0 and at most 86400 seconds, got -1.5"),
-            ("[host]\ntimeout = nan", "host.timeout: must be more than 0 and at most 86400 seconds, got nan"),
-            ("[host]\ntimeout = inf", "host.timeout: must be more than 0 and at most 86400 seconds, got inf"),
-            ("[host]\ntimeout = 86401", "host.timeout: must be more than 0 and at most 86400 seconds, got 86401.0"),
+            ("[bids]\npolicy = 5", "bids.policy: must be one of confidence, minimum, median, maximum, got 5"),
+            ("[network]\nallow = '::1'", "network.allow: must be a list of texts, got '::1'"),
+            ("[network]\nallow = [5]", "network.allow: must be a list of texts, and one is 5"),
+            ("[network]\nmax_artifact_size = 1.5", f"network.max_artifact_size: 1.5 is no size; {SIZE}"),
+            ("enabled_engines = 'yara'", "enabled_engines: must be a list of texts, got 'yara'"),
+            ("[engines]\nyara = 5", "engines.yara: must be a table, got a number"),
+            ("[engines.eicar]\n[[engines.yara]]", "engines.yara: must be a table, got a list"),
+            ("[host]\ntimeout = 0", "host.timeout: must be more than 0 and at most 86400 seconds, got 0"),
+            ("[host]\ntimeout = -1.5", f"host.timeout: -1.5 is no duration: {FINITE}"),
+            ("[host]\ntimeout = nan", f"host.timeout: nan is no duration: {FINITE}"),
+            ("[host]\ntimeout = inf", f"host.timeout: inf is no duration: {FINITE}"),
+            ("[host]\ntimeout = 86401", "host.timeout: must be more than 0 and at most 86400 seconds, got 86401"),
             (
                 "[host]\nobserver_timeout = 3601",
-                "host.observer_timeout: must be more than 0 and at most 3600 seconds, got 3601.0",
+                "host.observer_timeout: must be more than 0 and at most 3600 seconds, got 3601",
             ),
             (
                 "[network]\nmax_artifact_size = -1",
-                "network.max_artifact_size: must be a number of bytes, 0 or more, got -1",
+                "network.max_artifact_size: -1 is no size: it is negative",
             ),
         ],
     )
@@ -210,7 +220,7 @@ class TestRefused:
         assert refusal(tmp_path) == "is a directory"
 
     def test_a_name_that_no_file_can_have(self):
-        assert refusal("a\x00b") == "embedded null byte"
+        assert refusal("a\x00b") == "'a\\x00b': embedded null byte"
 
     @pytest.mark.parametrize(
         ("make", "message"),
@@ -223,7 +233,7 @@ class TestRefused:
             ),
             (
                 lambda: NetworkSettings(max_artifact_size=1e6),
-                "network.max_artifact_size: must be a number of bytes, 0 or more, got 1000000.0",
+                "network.max_artifact_size: must be a number of bytes, 0 or more and at most 1 PiB, got 1000000.0",
             ),
         ],
     )

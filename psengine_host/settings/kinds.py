@@ -1,0 +1,473 @@
+"""What a setting takes: how it is read from a file or a variable, checked, and written.
+
+Each setting has one kind. A kind's ``range`` is what its line in the reference says.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from psengine_host.errors import InvalidValue, shown
+from psengine_host.settings.secret import MASK, Secret
+
+__all__ = [
+    "LONGEST_TIMEOUT",
+    "Addresses",
+    "Boolean",
+    "BrokerUrl",
+    "Choice",
+    "Duration",
+    "FilePath",
+    "Integer",
+    "Kind",
+    "LogLevel",
+    "Names",
+    "SecretText",
+    "Size",
+    "TaskTemplate",
+    "Text",
+    "masked_url",
+]
+
+LONGEST_TIMEOUT: Final = 86_400
+"""Seconds that anything may be allowed: a day."""
+LARGEST_SIZE: Final = 1 << 50
+"""Bytes that anything may be allowed: 1 PiB, more than any disk here holds."""
+_HIGHEST_LEVEL: Final = 1_000
+_TRUE: Final = ("1", "true", "yes", "on")
+_FALSE: Final = ("0", "false", "no", "off")
+_LEVELS: Final = ("debug", "info", "warning", "error", "critical", "notset", "warn", "fatal")
+"""The names that ``logging`` knows; the last three are there for those who know them."""
+_TASK_TYPE: Final = "{task_type}"
+
+
+class Kind:
+    """What one setting takes.
+
+    Attributes:
+        type: What it is, in a word or two.
+        range: What it may be, as the reference says it.
+        secret: Whether its value must never be shown.
+    """
+
+    type: str = "text"
+    range: str = ""
+    secret: bool = False
+
+    def of_text(self, text: str) -> object:
+        """The value that a variable's text means; what is none is left as it is, for :meth:`parse` to refuse."""
+        return text.strip()
+
+    def parse(self, value: object, folder: str) -> object:  # noqa: ARG002 - for paths
+        """A value of a file or an option, checked.
+
+        Args:
+            value: As it came.
+            folder: What relative paths count from.
+
+        Raises:
+            ValueError: It cannot be; says what it must be.
+        """
+        self.check(value)
+        return value
+
+    def check(self, value: object) -> None:
+        """Check a value as :class:`~psengine_host.settings.Settings` holds it.
+
+        Raises:
+            ValueError: It cannot be; says what it must be.
+        """
+        raise NotImplementedError
+
+    def plain(self, value: object) -> object:
+        """The value as JSON has it."""
+        return value
+
+    def written(self, value: object) -> object:
+        """The value as people write it into the file."""
+        return value
+
+
+class Duration(Kind):
+    """Seconds, more than 0.
+
+    Args:
+        most: Seconds at most.
+    """
+
+    type = "duration"
+
+    def __init__(self, most: int = LONGEST_TIMEOUT) -> None:
+        self.most = most
+        self.range = f"more than 0, at most {most} seconds"
+
+    def parse(self, value: object, folder: str) -> float:  # noqa: ARG002 - as all kinds
+        """From ``"1h 30m"`` or a number of seconds."""
+        from psengine_host.quantities import parse_duration
+
+        seconds = parse_duration(value)
+        if not 0 < seconds <= self.most:
+            raise self._refusal(value)
+        return seconds
+
+    def check(self, value: object) -> None:
+        """A number in range; NaN is not."""
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= self.most:
+            raise self._refusal(value)
+
+    def _refusal(self, value: object) -> ValueError:
+        return ValueError(f"must be more than 0 and at most {self.most} seconds, got {shown(value)}")
+
+    def written(self, value: object) -> object:
+        """As ``"1h 30m"``."""
+        from psengine_host.quantities import format_duration
+
+        text = format_duration(value) if isinstance(value, (int, float)) else ""
+        return text if text and text[-1].isalpha() else value  # a number of seconds is a duration too
+
+
+class Size(Kind):
+    """Bytes, 0 or more."""
+
+    type = "size"
+    range = "0 or more, at most 1 PiB"
+
+    def parse(self, value: object, folder: str) -> int:  # noqa: ARG002
+        """From ``"100 MB"`` or a number of bytes."""
+        from psengine_host.quantities import parse_size
+
+        size = parse_size(value)
+        if size > LARGEST_SIZE:
+            raise self._refusal(value)
+        return size
+
+    def check(self, value: object) -> None:
+        """A whole number in range."""
+        if type(value) is not int or not 0 <= value <= LARGEST_SIZE:
+            raise self._refusal(value)
+
+    def _refusal(self, value: object) -> ValueError:
+        return ValueError(f"must be a number of bytes, 0 or more and at most 1 PiB, got {shown(value)}")
+
+    def written(self, value: object) -> object:
+        """As ``"100 MB"``."""
+        from psengine_host.quantities import format_size
+
+        return format_size(value) if isinstance(value, int) else value
+
+
+class Integer(Kind):
+    """A whole number.
+
+    Args:
+        least: The least that it may be.
+        most: The most that it may be.
+    """
+
+    type = "number"
+
+    def __init__(self, least: int, most: int) -> None:
+        self.least = least
+        self.most = most
+        self.range = f"{least} to {most}"
+
+    def of_text(self, text: str) -> object:
+        """Digits are a number."""
+        text = text.strip()
+        return int(text) if re.fullmatch(r"[+-]?[0-9]{1,20}", text) else text
+
+    def check(self, value: object) -> None:
+        """A whole number in range."""
+        if type(value) is not int or not self.least <= value <= self.most:
+            raise ValueError(f"must be a whole number from {self.least} to {self.most}, got {shown(value)}")
+
+
+class Boolean(Kind):
+    """Yes or no."""
+
+    type = "true or false"
+
+    def of_text(self, text: str) -> object:
+        """As variables usually say it."""
+        word = text.strip().lower()
+        return True if word in _TRUE else False if word in _FALSE else text
+
+    def check(self, value: object) -> None:
+        """``true`` or ``false``, no text and no number."""
+        if not isinstance(value, bool):
+            raise ValueError(f"must be true or false, got {shown(value)}")
+
+
+class Choice(Kind):
+    """One of some words.
+
+    Args:
+        words: The words.
+        make: Makes a value of a word.
+    """
+
+    def __init__(self, words: Iterable[str], make: type[str] = str) -> None:
+        self.words = tuple(str(word) for word in words)
+        self.make = make
+        self.range = ", ".join(f'`"{word}"`' for word in self.words)
+
+    def of_text(self, text: str) -> object:
+        """In any case."""
+        return text.strip().lower()
+
+    def parse(self, value: object, folder: str) -> str:  # noqa: ARG002
+        """One of the words."""
+        self.check(value)
+        return self.make(value)
+
+    def check(self, value: object) -> None:
+        """One of the words."""
+        if not isinstance(value, str) or value not in self.words:
+            raise ValueError(f"must be one of {', '.join(self.words)}, got {shown(value)}")
+
+    def written(self, value: object) -> object:
+        """The word."""
+        return str(value)
+
+    plain = written
+
+
+class LogLevel(Kind):
+    """A level of the log: a name in any case, or a number."""
+
+    type = "text or number"
+    range = ", ".join(f'`"{level}"`' for level in _LEVELS[:5]) + f", or 0 to {_HIGHEST_LEVEL}"
+
+    def of_text(self, text: str) -> object:
+        """Digits are a number."""
+        text = text.strip()
+        return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else text
+
+    def parse(self, value: object, folder: str) -> object:  # noqa: ARG002
+        """A name in small letters, or a number."""
+        self.check(value)
+        return value.lower() if isinstance(value, str) else value
+
+    def check(self, value: object) -> None:
+        """A name that ``logging`` knows, or a number in range."""
+        known = isinstance(value, str) and value.lower() in _LEVELS
+        if not known and not (type(value) is int and 0 <= value <= _HIGHEST_LEVEL):
+            names = ", ".join(_LEVELS[:5])
+            raise ValueError(f"must be one of {names}, or a number from 0 to {_HIGHEST_LEVEL}, got {shown(value)}")
+
+
+class Text(Kind):
+    """A text.
+
+    Args:
+        longest: Characters at most.
+    """
+
+    def __init__(self, longest: int) -> None:
+        self.longest = longest
+        self.range = f"1 to {longest} characters"
+
+    def check(self, value: object) -> None:
+        """Not empty, not too long, on one line."""
+        if not isinstance(value, str) or not 0 < len(value) <= self.longest or not value.isprintable():
+            raise ValueError(f"must be a text of 1 to {self.longest} printable characters, got {shown(value)}")
+
+
+class TaskTemplate(Kind):
+    """The name of a task, with ``{task_type}`` in it."""
+
+    range = f"with `{_TASK_TYPE}` in it"
+
+    def check(self, value: object) -> None:
+        """With ``{task_type}`` and no other braces."""
+        if not isinstance(value, str) or _TASK_TYPE not in value or re.search(r"[{}\s]", value.replace(_TASK_TYPE, "")):
+            raise ValueError(f"must hold {_TASK_TYPE}, and neither other braces nor blanks, got {shown(value)}")
+
+
+class FilePath(Kind):
+    """A file, as an absolute path."""
+
+    type = "path"
+    range = "a file"
+
+    def parse(self, value: object, folder: str) -> str:
+        """Relative ones count from ``folder``, and ``~`` is the user's home."""
+        self.check(value)
+        try:
+            return os.path.abspath(os.path.join(folder, os.path.expanduser(str(value))))
+        except OSError:
+            raise ValueError(f"{shown(value)} is relative, and the working directory is gone") from None
+
+    def check(self, value: object) -> None:
+        """A text that can be a file's name."""
+        if not isinstance(value, str) or not value or "\0" in value or not _is_text(value):
+            raise ValueError(f"must be the path of a file, got {shown(value)}")
+
+
+class Names(Kind):
+    """Names of engines."""
+
+    type = "list of texts"
+    range = "names of engines"
+
+    def of_text(self, text: str) -> object:
+        """Separated by commas."""
+        return [name.strip() for name in text.split(",") if name.strip()]
+
+    def parse(self, value: object, folder: str) -> object:  # noqa: ARG002
+        """As a set."""
+        return frozenset(_texts(value))
+
+    def check(self, value: object) -> None:
+        """Texts; not one text, whose letters would be taken for names."""
+        _texts(value)
+
+    def written(self, value: object) -> object:
+        """As a list in order."""
+        return sorted(_texts(value))
+
+    plain = written
+
+
+class Addresses(Kind):
+    """Hosts, addresses and networks."""
+
+    type = "list of texts"
+    range = "hosts, addresses, networks ([forms](../explanation/network.md#what-an-operator-can-allow))"
+    of_text = Names.of_text
+
+    def parse(self, value: object, folder: str) -> tuple[str, ...]:  # noqa: ARG002
+        """As they are written."""
+        self.check(value)
+        return tuple(_texts(value))
+
+    def check(self, value: object) -> None:
+        """Each one that the network's guard takes."""
+        entries = _texts(value)
+        if not entries:
+            return
+        from psengine_host.network.guard import NetworkGuard
+
+        try:
+            NetworkGuard(entries)
+        except InvalidValue as error:
+            raise ValueError(f"{error.reason}, got {shown(error.value)}") from None
+
+    def written(self, value: object) -> object:
+        """As a list."""
+        return _texts(value)
+
+    plain = written
+
+
+class SecretText(Kind):
+    """A secret."""
+
+    range = "not empty"
+    secret = True
+
+    def of_text(self, text: str) -> object:
+        """As it is: blanks may belong to it."""
+        return text
+
+    def parse(self, value: object, folder: str) -> Secret:  # noqa: ARG002
+        """Nothing of it is told where it cannot be."""
+        if isinstance(value, Secret):
+            return value
+        if not isinstance(value, str) or not value.strip() or not _is_text(value):
+            raise ValueError("must be a text that is not empty")
+        if value == MASK:
+            raise ValueError("is the mask that 'psengine config show' writes; write the secret itself")
+        return Secret(value)
+
+    def check(self, value: object) -> None:
+        """A :class:`Secret`."""
+        if not isinstance(value, Secret):
+            raise ValueError("must be a psengine_host.settings.Secret")
+
+    def written(self, value: object) -> object:  # noqa: ARG002
+        """Masked."""
+        return MASK
+
+    plain = written
+
+
+class BrokerUrl(SecretText):
+    """The URL of a message broker, or several for failover, separated by semicolons; it may hold a password."""
+
+    type = "URL"
+    schemes: Final = ("amqp", "amqps", "redis", "rediss", "redis+socket")
+    range = ", ".join(f"`{scheme}:`" for scheme in schemes)
+
+    def of_text(self, text: str) -> object:
+        """Without blanks around it."""
+        return text.strip()
+
+    def parse(self, value: object, folder: str) -> Secret:  # noqa: ARG002
+        """Nothing of it is told where it cannot be."""
+        text = value.reveal() if isinstance(value, Secret) else value
+        if not isinstance(text, str) or not _is_text(text) or not all(map(self._is_url, text.split(";"))):
+            schemes = ", ".join(self.schemes)
+            raise ValueError(f"must be a URL such as amqp://user:password@host:5672 (schemes: {schemes})")
+        if f":{MASK}@" in text or f"?{MASK}" in text:
+            raise ValueError("holds the mask that 'psengine config show' writes; write the password itself")
+        return Secret(text)
+
+    def check(self, value: object) -> None:
+        """A :class:`Secret` that is such a URL."""
+        super().check(value)
+        self.parse(value, "")
+
+    def _is_url(self, text: str) -> bool:
+        from urllib.parse import urlsplit
+
+        try:
+            url = urlsplit(text)
+            port = url.port  # a ValueError where it is none
+        except ValueError:
+            return False
+        if url.scheme not in self.schemes or re.search(r"\s", text):
+            return False
+        return bool(url.path) if url.scheme == "redis+socket" else bool(url.hostname) and port != 0
+
+    def written(self, value: object) -> object:
+        """With its password masked."""
+        return masked_url(value.reveal()) if isinstance(value, Secret) else MASK
+
+    plain = written
+
+
+def masked_url(text: str) -> str:
+    """A text in which the passwords and queries of URLs are masked.
+
+    Args:
+        text: Any text; several URLs in it are all masked.
+    """
+    if "://" not in text:
+        return text
+    # Up to the last @: a password may hold anything. What is masked too much hurts nobody.
+    text = re.sub(r"(://[^\s/?#:@]*):\S*@", rf"\1:{MASK}@", text)
+    text = re.sub(r"(://)[^\s/?#@:]+@", rf"\1{MASK}@", text)  # a user alone is mostly a token
+    return re.sub(r"(://[^\s?]*\?)\S+", rf"\1{MASK}", text)
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise ValueError(f"must be a list of texts, got {shown(value)}")
+    entries = list(value)
+    for entry in entries:
+        if not isinstance(entry, str) or not _is_text(entry):
+            raise ValueError(f"must be a list of texts, and one is {shown(entry)}")
+    return entries
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8: what a variable holds of other bytes cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

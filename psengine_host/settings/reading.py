@@ -1,0 +1,233 @@
+"""The layers of the settings, each laid over the one before: defaults, file, environment, options."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeVar
+
+from psengine_host.errors import SettingsError, nearest, printable_name
+from psengine_host.settings.files import load_file
+from psengine_host.settings.origins import DEFAULT, Origin, Problem
+from psengine_host.settings.sections import KINDS, SECTIONS, Settings, config_path
+from psengine_host.settings.variables import CONFIG_VARIABLE, LENIENT, VARIABLES, misspelt
+
+__all__ = ["Examined", "examine", "settle"]
+
+_DEEPEST: Final = 64
+"""How deep an engine's table may be nested."""
+_RIVALS: Final = (("webhook.secret", "webhook.secret_file"),)
+"""Settings of which one is enough: that of the last layer which has one takes the place of the other."""
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+class Examined:
+    """What all layers say, and what is wrong with it.
+
+    Attributes:
+        path: The settings file.
+        found: Whether it is there.
+        values: The values that are set, by setting; ``engines`` is one of them.
+        origins: Where each value comes from, the defaults too.
+        problems: Every mistake.
+        warnings: What is odd and harms nothing, in one line each.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.found = False
+        self.values: dict[str, Any] = {}
+        self.origins: dict[str, Origin] = dict.fromkeys(KINDS, DEFAULT)
+        self.problems: list[Problem] = []
+        self.warnings: list[str] = []
+
+    def lay(self, origin: Origin, key: str, value: object, folder: str) -> None:
+        """Lay one value over what is there, or note why it cannot be."""
+        try:
+            self.values[key] = KINDS[key].parse(value, folder)
+        except ValueError as error:
+            if key in LENIENT and origin.layer == "environment":
+                self.warnings.append(f"{origin.name}: {error}; passed over")
+            else:
+                self.problems.append(Problem(origin, key, str(error)))
+        else:
+            self.origins[key] = origin
+
+
+def examine(
+    config: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    options: Mapping[str, object] | None = None,
+) -> Examined:
+    """Read all layers, and find every mistake.
+
+    Args:
+        config: As of :meth:`~psengine_host.settings.Settings.read`.
+        environ: As of ``read``.
+        options: As of ``read``.
+    """
+    environ = os.environ if environ is None else environ
+    named = config if config is not None else environ.get(CONFIG_VARIABLE) or None
+    examined = Examined(os.fspath(config_path() if named is None else named))
+    _lay_file(examined, required=named is not None)
+    _lay_variables(examined, environ)
+    _lay_options(examined, options or {})
+    return examined
+
+
+def settle(kind: type[AnySettings], examined: Examined) -> AnySettings:
+    """The settings, where nothing is wrong with them; warnings are logged.
+
+    Args:
+        kind: The class to make.
+        examined: What all layers say.
+
+    Raises:
+        SettingsError: Something is wrong; the first mistake, and how many more there are.
+    """
+    if examined.problems:
+        first, *others = examined.problems
+        more = f" (and {len(others)} more; 'psengine config check' tells all)" if others else ""
+        raise SettingsError(f"{first}{more}")
+    if examined.warnings:
+        import logging
+
+        for warning in examined.warnings:
+            logging.getLogger("psengine_host.settings").warning("%s", warning)
+    arguments: dict[str, Any] = {}
+    sections: dict[str, dict[str, Any]] = {}
+    for key, value in examined.values.items():
+        section, _, name = key.rpartition(".")
+        (sections.setdefault(section, {}) if section else arguments)[name] = value
+    for section, values in sections.items():
+        arguments[section] = SECTIONS[section](**values)
+    return kind(**arguments)
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+def _lay_file(examined: Examined, *, required: bool) -> None:
+    origin = Origin("file", examined.path)
+    try:
+        table, folder = load_file(examined.path, required=required)
+    except SettingsError as error:
+        examined.found = True
+        examined.problems.append(Problem(origin, "", str(error)))
+        return
+    examined.found = folder is not None or required
+    values: dict[str, object] = {}
+    for key, value in _leaves(examined, origin, table):
+        values[key] = value
+        examined.lay(origin, key, value, folder or "")
+    for one, other in _RIVALS:
+        if one in values and other in values:
+            examined.problems.append(Problem(origin, one, f"cannot be set beside {other}; choose one"))
+
+
+def _leaves(examined: Examined, origin: Origin, table: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """The settings in a file, each by its dotted name; what is none is noted."""
+    for name, value in table.items():
+        if name in KINDS:
+            yield name, value
+        elif name != "engines" and name not in SECTIONS:
+            examined.problems.append(Problem(origin, name, _unknown(name)))
+        elif not isinstance(value, dict):
+            # The value is not shown: it may be what was meant for a secret.
+            examined.problems.append(Problem(origin, name, f"must be a table, got {_type(value)}"))
+        elif name == "engines":
+            _lay_engines(examined, origin, value)
+        else:
+            for key, inner in value.items():
+                setting = f"{name}.{key}"
+                if setting in KINDS:
+                    yield setting, inner
+                else:
+                    examined.problems.append(Problem(origin, setting, _unknown(key, name)))
+
+
+def _lay_engines(examined: Examined, origin: Origin, tables: Mapping[str, Any]) -> None:
+    engines = {}
+    for engine, table in tables.items():
+        key = f"engines.{engine}"
+        if not isinstance(table, dict):
+            examined.problems.append(Problem(origin, key, f"must be a table, got {_type(table)}"))
+        elif _deeper_than(table, _DEEPEST):
+            examined.problems.append(Problem(origin, key, f"is nested deeper than {_DEEPEST}"))
+        else:
+            engines[engine] = table
+            examined.origins[key] = origin
+    examined.values["engines"] = engines
+
+
+def _deeper_than(value: object, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _type(value: object) -> str:
+    names = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list"}
+    return names.get(type(value), f"a {type(value).__name__}")
+
+
+def _unknown(name: str, section: str = "") -> str:
+    """Why there is no such setting, with the nearest one, or the one of that name elsewhere."""
+    here = SECTIONS[section].KINDS if section else (*Settings.KINDS, *SECTIONS, "engines")
+    elsewhere = [setting for setting in KINDS if setting.rpartition(".")[2] == name]
+    offer = nearest(name, here) or (f"; did you mean {elsewhere[0]!r}?" if elsewhere else "")
+    return f"no such setting{offer}"
+
+
+# --- the environment and options --------------------------------------------------------------------------------------
+
+
+def _lay_variables(examined: Examined, environ: Mapping[str, str]) -> None:
+    said = []
+    for key, variable in VARIABLES.items():
+        text = environ.get(variable)
+        if not text or not text.strip():
+            continue
+        value = KINDS[key].of_text(text)
+        if value != []:  # nothing but commas
+            said.append((key, Origin("environment", variable), value))
+    _lay_over(examined, said)
+    examined.warnings += [
+        f"{printable_name(name)}: no such variable; did you mean {meant!r}?" for name, meant in misspelt(environ)
+    ]
+
+
+def _lay_options(examined: Examined, options: Mapping[str, object]) -> None:
+    said = []
+    for key, value in options.items():
+        origin = Origin("option", key)
+        if value is None:
+            continue
+        if key in KINDS:
+            said.append((key, origin, KINDS[key].of_text(value) if isinstance(value, str) else value))
+        else:
+            examined.problems.append(Problem(origin, key, f"no such setting{nearest(key, KINDS)}"))
+    _lay_over(examined, said)
+
+
+def _lay_over(examined: Examined, said: list[tuple[str, Origin, object]]) -> None:
+    """Lay a layer over the file: relative paths in it count from the working directory."""
+    keys = {key for key, _, _ in said}
+    for one, other in _RIVALS:
+        if one in keys and other in keys:
+            origin = next(origin for key, origin, _ in said if key == one)
+            examined.problems.append(Problem(origin, one, f"cannot be set beside {other}; choose one"))
+        for key, rival in ((one, other), (other, one)):
+            if key in keys and rival not in keys and examined.values.pop(rival, None) is not None:
+                examined.origins[rival] = DEFAULT
+    for key, origin, value in said:
+        examined.lay(origin, key, value, "")
