@@ -54,7 +54,7 @@ class State:
         self._settings: Settings | None = None
 
     def settings(self) -> Settings:
-        """The settings, read at the first call; from then on the log is as ``[log]`` says.
+        """The settings, read at the first call; from then on the log is as ``[log]`` says, and hides their secrets.
 
         Raises:
             SettingsError: They cannot be read.
@@ -64,7 +64,7 @@ class State:
 
             self._settings = Settings.read(self.config)
             if self.log is not None:
-                self.log.apply(self._settings.log.level, self._settings.log.format)
+                self.log.follow(self._settings)
         return self._settings
 
 

@@ -53,21 +53,24 @@ class JsonLines(JsonFormatter):
             "logger": _text(str(record.name)),
             "message": _text(message_of(record, self._masks)),
             "engine": None if job is None else _text(job.engine),
-            "bounty": None if job is None else self._field(bounty_of(job)),
-            "delivery": None if job is None else self._field(job.delivery),
+            "bounty": None if job is None else self._id(bounty_of(job)),
+            "delivery": None if job is None else self._id(job.delivery),
         }
         exception = exception_of(record, self._masks)
         if exception:
             fields["exception"] = _text(exception)
         extras: dict[Any, Any] = {}
-        if isinstance(record.msg, Mapping):
-            extras.update(record.msg)
+        if issubclass(type(record.msg), Mapping):  # isinstance would ask the object itself, which may fail
+            extras.update(record.msg)  # type: ignore[arg-type]
             fields["message"] = self._field(extras.pop("message", ""))
         merge_record_extra(record, extras, self.reserved_attrs)
         for key, value in extras.items():
             name = self._name(key)
             fields[f"{name}_" if name in OURS else name] = self._named(name, value, 0)
         return str(self.serialize_log_record(fields))
+
+    def _id(self, text: str | None) -> str | None:
+        return None if text is None else _text(self._masks(text))
 
     def _name(self, key: object) -> str:
         return _text(cut(key if isinstance(key, str) else one_value(key), self._masks, 128))

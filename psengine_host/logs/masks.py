@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-__all__ = ["LONGEST_SECRET", "MASK", "SHORTEST_SECRET", "Masks", "secrets_of"]
+__all__ = ["LONGEST_SECRET", "MASK", "SHORTEST_SECRET", "Masks", "secrets_in", "secrets_of"]
 
 MASK: Final = "***"
 SHORTEST_SECRET: Final = 4
@@ -14,7 +14,10 @@ SHORTEST_SECRET: Final = 4
 LONGEST_SECRET: Final = 8192
 """Characters of a secret at most that is surely hidden where a text is cut."""
 
-_SECRET_NAME: Final = re.compile(r"(?:SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY)\Z")
+_SHORTEST_GUESSED: Final = 6
+_SECRET_NAME: Final = re.compile(
+    r"(?:SECRET|PASSWORD|PASSWD|PASSPHRASE|TOKEN|CREDENTIALS|(?:API|ACCESS|PRIVATE|LICEN[CS]E|ACTIVATION)_?KEY)\Z"
+)
 """Variables whose values are secrets, whoever reads them: ``PSENGINE_WEBHOOK_SECRET``, ``NANO_AV_API_KEY``."""
 
 # None of them is slow on a line that is made to be slow: each repetition is bounded, or cannot hold its own beginning.
@@ -24,23 +27,24 @@ _USER = re.compile(
     r"""://(?:(?:[^/?#@]*@)+"""  # a user, or user:password
     r"""|[^/?#@:\[]{0,256}:(?!\d{0,5}(?:[/?#]|\Z))[^@]{0,512}@)"""  # a password with a slash in it
 )
+_REQUEST = re.compile(r"\?\S{1,8192}( HTTP/\d)")
 _HEADER = re.compile(
     r"""(?i)\b((?:proxy-)?authorization|(?:set-)?cookie|x-api-key|x-polyswarm-signature)"""
-    r"""(b?['"]?\s{0,4}[:=,]\s{0,4}b?['"]?)(?:(?:basic|bearer|digest|negotiate|token)\s+)?[^\s'",)}\]]+"""
+    r"""(['"]?\s{0,4}[:=,]\s{0,4}(?:b?['"])?)(?:(?:basic|bearer|digest|negotiate|token)\s+)?[^\s'",)}\]]+"""
 )
 _BEARER = re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}")
 _SIGNATURE = re.compile(r"""(?i)((?:signature|hmac)[^\w\r\n]{0,8}(?:b['"])?(?:[\w-]{2,16}[=:] ?)?)[0-9a-f]{40,}""")
 _NAMED = re.compile(
-    r"""(?i)((?:passw(?:or)?d|secret|token|api_?key)(?:=|b?['"]\s{0,4}[:=,]\s{0,4})b?['"]?)[^\s'",;&)}\]]+"""
+    r"""(?i)((?:passw(?:or)?d|secret|token|api_?key)(?:=|['"]\s{0,4}[:=,]\s{0,4})(?:b?['"])?)[^\s'",;&)}\]]+"""
 )
 
 
 class Masks:
     """Hides what must not be seen in a text.
 
-    Without being told: the content of ``data:`` URIs, user and password of any URL, the queries of URLs,
-    ``Authorization`` and cookie headers, bearer tokens, hexadecimal signatures that are called so, and what follows
-    ``password=`` and the like. And the values it is told.
+    Without being told: the content of ``data:`` URIs, user and password of any URL, the queries of URLs and of
+    requests, ``Authorization`` and cookie headers, bearer tokens, hexadecimal signatures that are called so, and what
+    follows ``password=`` and the like. And the values it is told.
 
     Args:
         secrets: Values to hide wherever they stand.
@@ -79,6 +83,8 @@ class Masks:
             text = _DATA.sub(r"\1…", text)
         if "://" in text:
             text = _URL.sub(_quiet_url, text)
+        if " HTTP/" in text:
+            text = _REQUEST.sub(r"?…\1", text)
         if "authorization" in lower or "cookie" in lower or "x-" in lower:
             text = _HEADER.sub(rf"\1\2{MASK}", text)
         if "bearer" in lower:
@@ -121,9 +127,31 @@ def _spellings(secret: str) -> set[str]:
 
 
 def secrets_of(environ: Mapping[str, str]) -> set[str]:
-    """The values of variables that are secrets by their names.
+    """The values of variables that are secrets by their names; short ones, such as ``true``, are none.
 
     Args:
         environ: The environment.
     """
-    return {value for name, value in environ.items() if _SECRET_NAME.search(name)}
+    return {value for name, value in environ.items() if len(value) >= _SHORTEST_GUESSED and _SECRET_NAME.search(name)}
+
+
+def secrets_in(value: object) -> set[str]:
+    """The secrets in settings: what hides itself in its ``str`` until it is revealed, and texts with telling keys.
+
+    Args:
+        value: Settings, a table of them, or anything else.
+    """
+    if isinstance(value, Mapping):
+        found: set[str] = set()
+        for name, item in value.items():
+            if isinstance(item, str):
+                found |= secrets_of({str(name).upper().replace("-", "_"): item})
+            else:
+                found |= secrets_in(item)
+        return found
+    if isinstance(value, (list, tuple)):
+        return {secret for item in value for secret in secrets_in(item)}
+    if callable(reveal := getattr(value, "reveal", None)):
+        return {str(reveal())}
+    names: tuple[str, ...] = getattr(value, "__struct_fields__", ())
+    return {secret for name in names for secret in secrets_in(getattr(value, name))}

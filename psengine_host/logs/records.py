@@ -39,11 +39,12 @@ def exception_of(record: logging.LogRecord, masks: Masks) -> str:
         masks: What must not be seen.
     """
     text = ""
-    if record.exc_info and record.exc_info[0] is not None:
+    if record.exc_info:
+        kind = record.exc_info[0]
         try:
-            text = _TRACEBACKS.formatException(record.exc_info)
+            text = "" if kind is None else _TRACEBACKS.formatException(record.exc_info)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - an exception may do anything when it is looked at
-            text = f"{record.exc_info[0].__name__}, and its traceback cannot be shown: {one_line(error)}"
+            text = f"{kind}, and its traceback cannot be shown: {one_line(error)}"
     elif record.exc_text:  # of a record that came from another process
         text = str(record.exc_text)
     if record.stack_info:

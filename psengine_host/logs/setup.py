@@ -6,11 +6,14 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from psengine_host.logs.masks import Masks, secrets_of
+from psengine_host.logs.masks import Masks, secrets_in, secrets_of
 from psengine_host.logs.standard_error import StandardError
 from psengine_host.logs.text_lines import TextLines
+
+if TYPE_CHECKING:
+    from psengine_host.settings import Settings
 
 __all__ = ["LIBRARIES", "Log", "level_number", "set_up_logs"]
 
@@ -72,6 +75,15 @@ class Log:
         )
         if number is None and self._level is None:
             logger.warning("[log] level: %s", _no_level(level))
+
+    def follow(self, settings: Settings) -> None:
+        """Use what settings say of the log, and hide the secrets in them.
+
+        Args:
+            settings: The settings of the program.
+        """
+        self.mask(secrets_in(settings))
+        self.apply(settings.log.level, settings.log.format)
 
     def mask(self, secrets: Iterable[str]) -> None:
         """Hide these values wherever they stand in a message, a field or a traceback.

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from psengine_host.errors import one_line
+
 __all__ = ["StandardError"]
 
 
@@ -37,10 +39,17 @@ class StandardError(logging.StreamHandler[Any]):
             # In one piece: other threads and processes write there too.
             stream.write(self._rendered(record, stream) + self.terminator)
             stream.flush()
-        except (OSError, ValueError):  # ValueError: it is closed
+        except Exception:  # noqa: BLE001 - closed, full, gone, or no stream at all; whoever logs must not hear of it
             return
 
     def _rendered(self, record: logging.LogRecord, stream: Any) -> str:  # noqa: ANN401 - anything with write
+        try:
+            return self._formatted(record, stream)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - what is in a record may be anybody's
+            text = f"a record that cannot be shown: {one_line(error)}"
+            return self.format(logging.LogRecord(__name__, logging.ERROR, __file__, 0, text, None, None))
+
+    def _formatted(self, record: logging.LogRecord, stream: Any) -> str:  # noqa: ANN401
         if self.coloured is not None and stream.isatty():
             try:
                 return self.coloured(record)
