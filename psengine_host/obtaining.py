@@ -114,8 +114,10 @@ class Obtainer:
 
         uri, sha256 = bounty.artifact_uri, bounty.sha256
         name = masked(uri)
-        left = (bounty.expiration - datetime.now(UTC)).total_seconds()
-        deadline = min(deadline, time.monotonic() + min(left, _LONGEST))
+        left = _LONGEST
+        if self._settings.host.discard_expired_bounties:
+            left = min(left, (bounty.expiration - datetime.now(UTC)).total_seconds())
+        deadline = min(deadline, time.monotonic() + left)
         try:
             holding = self._store.find(sha256, bounty)
             if holding is None:
@@ -136,7 +138,14 @@ class Obtainer:
                 fetched = fetch_now(
                     bounty.artifact_uri,
                     cast(BinaryIO, deposit),
-                    limits=FetchLimits(max_size=network.max_artifact_size),
+                    limits=FetchLimits(
+                        max_size=network.max_artifact_size,
+                        connect_timeout=network.connect_timeout,
+                        read_timeout=network.read_timeout,
+                        max_redirects=network.max_redirects,
+                        tries=network.tries,
+                        ca_file=network.ca_file,
+                    ),
                     guard=NetworkGuard(network.allow),
                     deadline=deadline,
                     sha256=bounty.sha256,

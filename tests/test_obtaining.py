@@ -1,15 +1,20 @@
 import hashlib
 import os
 import stat
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from pytest_httpserver import HTTPServer
 
 from psengine_host import samples
+from psengine_host.artifacts import KEPT_IN_MEMORY
 from psengine_host.bounty import ArtifactType, Bounty
-from psengine_host.errors import ArtifactError, ArtifactUnavailable
+from psengine_host.errors import ArtifactError, ArtifactUnavailable, SpoolFull
 from psengine_host.obtaining import Obtainer
 from psengine_host.settings import NetworkSettings, Settings
 from psengine_host.spool import Spool
@@ -181,6 +186,270 @@ class TestFetched:
     def test_the_time_to_fetch_it_may_be_over(self, obtain, httpserver, nothing_left):
         assert "deadline" in refusal(obtain, bounty(httpserver.url_for("/a")), -1.0)
         assert httpserver.log == []
+
+
+class Source:
+    """A server of any number of connections at once, which counts what it is asked."""
+
+    def __init__(self, server: HTTPServer) -> None:
+        self.server = server
+        self.asked: list[str] = []
+        self.hold: Callable[[str], object] = lambda _: None
+
+    def serve(self, path: str, content: bytes, status: int = 200) -> str:
+        def answer(request):
+            from werkzeug import Response
+
+            self.asked.append(path)
+            self.hold(path)
+            return Response(content, status)
+
+        self.server.expect_request(path).respond_with_handler(answer)
+        return self.server.url_for(path)
+
+
+@pytest.fixture(scope="module")
+def threaded_server():
+    with HTTPServer("127.0.0.1", threaded=True) as server:
+        yield server
+
+
+@pytest.fixture
+def source(threaded_server):
+    threaded_server.clear()
+    yield Source(threaded_server)
+    threaded_server.check_assertions()
+
+
+@pytest.fixture
+def obtainer(spool):
+    network = NetworkSettings(allow=("127.0.0.1",), max_artifact_size=10_000_000)
+    return Obtainer(Settings(network=network), spool)
+
+
+@pytest.fixture
+def get(obtainer):
+    return lambda bounty, seconds=60.0: obtainer.obtain(bounty, time.monotonic() + seconds)
+
+
+LARGE = os.urandom(KEPT_IN_MEMORY + 1000)
+LARGE_SHA = hashlib.sha256(LARGE).hexdigest()
+
+
+class TestFetchedOnce:
+    def test_ten_engines_at_once(self, get, source, spool, nothing_left):
+        url = source.serve("/a", LARGE)
+        arrived = threading.Event()
+        source.hold = lambda _: arrived.wait(60)
+        with ThreadPoolExecutor(10) as pool:
+            futures = [pool.submit(get, bounty(url, sha256=LARGE_SHA)) for _ in range(10)]
+            arrived.set()
+            artifacts = [future.result() for future in futures]
+        assert source.asked == ["/a"]
+        assert len({artifact.path for artifact in artifacts}) == 1
+        assert spool.used == len(LARGE)
+        for artifact in artifacts:
+            assert artifact.read_bytes() == LARGE
+            artifact.close()
+
+    def test_ten_engines_at_once_without_a_hash(self, get, source, nothing_left):
+        url = source.serve("/a", LARGE)
+        job = bounty(url)
+        with ThreadPoolExecutor(10) as pool:
+            artifacts = [future.result() for future in [pool.submit(get, job) for _ in range(10)]]
+        assert source.asked == ["/a"]
+        assert len({artifact.path for artifact in artifacts}) == 1
+        for artifact in artifacts:
+            artifact.close()
+
+    @pytest.mark.parametrize("announced", [True, False])
+    def test_ten_engines_one_after_another(self, get, source, nothing_left, announced):
+        url = source.serve("/a", CONTENT)
+        job = bounty(url, sha256=SHA if announced else None)
+        for _ in range(10):
+            with get(job) as artifact:
+                assert artifact.path.read_bytes() == CONTENT
+        assert source.asked == ["/a"]
+
+    def test_another_bounty_without_a_hash_is_fetched_anew(self, get, source, nothing_left):
+        url = source.serve("/a", CONTENT)
+        for _ in range(2):
+            get(bounty(url)).close()
+        assert source.asked == ["/a", "/a"]
+
+    def test_a_large_one_is_fetched_anew_once_nobody_uses_it(self, get, source, nothing_left):
+        url = source.serve("/a", LARGE)
+        for _ in range(2):
+            get(bounty(url, sha256=LARGE_SHA)).close()
+        assert source.asked == ["/a", "/a"]
+
+    def test_a_hash_that_is_held_needs_no_connection(self, get, source, nothing_left):
+        with get(bounty(source.serve("/a", LARGE))), get(bounty("http://nowhere.invalid/x", sha256=LARGE_SHA)) as other:
+            assert other.read_bytes() == LARGE
+            assert other.name == "http://nowhere.invalid/x"
+
+    def test_equal_bytes_of_two_urls_share_one_file(self, get, source, spool, nothing_left):
+        one, two = get(bounty(source.serve("/a", LARGE))), get(bounty(source.serve("/b", LARGE)))
+        assert source.asked == ["/a", "/b"]
+        assert one.path == two.path
+        assert spool.used == len(LARGE)
+        one.close()
+        assert two.read_bytes() == LARGE
+        two.close()
+
+    def test_a_data_uri_shares_with_what_was_fetched(self, get, source, nothing_left):
+        uri = Bounty.local(data=CONTENT).artifact_uri
+        with get(bounty(source.serve("/a", CONTENT))) as one, get(bounty(uri, sha256=SHA)) as two:
+            assert one.path == two.path
+
+    def test_a_file_is_never_shared(self, get, source, tmp_path, nothing_left):
+        (tmp_path / "x").write_bytes(CONTENT)
+        local = Bounty.local(tmp_path / "x")
+        with get(local) as mine, get(bounty(source.serve("/a", CONTENT), sha256=SHA)) as fetched:
+            assert source.asked == ["/a"]
+            assert mine.path == tmp_path / "x"
+            assert fetched.path != mine.path
+        assert (tmp_path / "x").exists()
+
+    def test_hash_and_size_are_those_of_the_fetch(self, get, source, monkeypatch, nothing_left):
+        with get(bounty(source.serve("/a", LARGE))) as artifact, monkeypatch.context() as patched:
+            patched.setattr(hashlib, "sha256", None)
+            assert (artifact.sha256, artifact.size) == (LARGE_SHA, len(LARGE))
+
+    def test_small_ones_cost_no_file(self, get, source, spool):
+        with get(bounty(source.serve("/a", CONTENT), sha256=SHA)) as artifact:
+            assert artifact.read_bytes() == CONTENT
+            assert list(spool.folder.iterdir()) == []
+
+
+class TestOthersBytes:
+    def test_two_bounties_with_one_id_never_see_each_other_s_bytes(self, get, source, nothing_left):
+        contents = {f"/{number}": os.urandom(KEPT_IN_MEMORY * (number % 2) + 1000) for number in range(8)}
+        urls = {path: source.serve(path, content) for path, content in contents.items()}
+        wrong = []
+
+        def work(path: str) -> None:
+            for turn in range(10):
+                announced = hashlib.sha256(contents[path]).hexdigest() if turn % 2 else None
+                with get(bounty(urls[path], sha256=announced)) as artifact:  # the id of each is 1
+                    if not artifact.read_bytes() == artifact.path.read_bytes() == contents[path]:
+                        wrong.append(path)
+
+        with ThreadPoolExecutor(16) as pool:
+            for future in [pool.submit(work, path) for path in contents for _ in range(2)]:
+                future.result()
+        assert wrong == []
+
+    def test_other_bytes_than_announced_are_not_handed_out_to_those_who_announced_nothing_else(self, get, source):
+        url = source.serve("/a", CONTENT)
+        with get(bounty(url)), pytest.raises(ArtifactError) as caught:
+            get(bounty(url, sha256=OTHER_SHA))
+        assert str(caught.value) == f"{url}: its SHA-256 is {SHA}, not {OTHER_SHA} as announced"
+        with get(bounty(url, sha256=SHA)) as artifact:
+            assert artifact.read_bytes() == CONTENT
+
+    def test_a_data_uri_with_the_hash_of_what_is_held_is_still_checked(self, get, source):
+        with get(bounty(source.serve("/a", CONTENT))), pytest.raises(ArtifactError, match="the bounty says"):
+            get(bounty("data:,evil", sha256=SHA))
+
+    def test_bytes_that_changed_at_their_url_are_fetched_anew(self, get, source, nothing_left):
+        url = source.serve("/a", b"before")
+        get(bounty(url)).close()
+        source.server.clear_all_handlers()
+        source.serve("/a", b"after")
+        assert get(bounty(url)).read_bytes() == b"after"
+
+    def test_a_link_planted_in_the_spool_leads_nowhere(self, get, source, spool, tmp_path, monkeypatch):
+        victim = tmp_path / "victim"
+        victim.write_bytes(b"untouched")
+        victim.chmod(0o644)
+        names = iter(["guessed", "free"])
+        (spool.folder / "guessed").symlink_to(victim)
+        url = source.serve("/a", LARGE)
+        monkeypatch.setattr("secrets.token_hex", lambda _: next(names))
+        with pytest.raises(ArtifactError) as caught:
+            get(bounty(url))
+        assert str(caught.value) == f"{url}: cannot be stored: File exists"
+        with get(bounty(url)) as artifact:
+            assert artifact.path == spool.folder / "free"
+        assert victim.read_bytes() == b"untouched"
+        assert stat.S_IMODE(victim.stat().st_mode) == 0o644
+
+
+class TestDeadlines:
+    def test_each_caller_has_its_own(self, get, source, nothing_left):
+        url = source.serve("/a", LARGE)
+        arrived, go = threading.Event(), threading.Event()
+        source.hold = lambda _: (arrived.set(), go.wait(60))
+        with ThreadPoolExecutor(2) as pool:
+            patient = pool.submit(get, bounty(url))
+            assert arrived.wait(60)
+            with pytest.raises(ArtifactError) as caught:
+                get(bounty(url), 0.1)
+            assert str(caught.value) == f"{url}: not done by the deadline"
+            other = pool.submit(get, bounty(url))
+            go.set()
+            for future in (patient, other):
+                future.result().close()
+        assert source.asked == ["/a"]
+
+    def test_an_early_one_does_not_spoil_a_later(self, get, source, nothing_left):
+        url = source.serve("/a", LARGE)
+        arrived, failed = threading.Event(), threading.Event()
+        source.hold = lambda _: (arrived.set(), failed.wait(60))
+        with ThreadPoolExecutor(2) as pool:
+            early = pool.submit(get, bounty(url), 3.0)
+            assert arrived.wait(60)
+            late = pool.submit(get, bounty(url), 60.0)
+            with pytest.raises(ArtifactError, match="not done by the deadline"):
+                early.result()
+            failed.set()
+            with late.result() as artifact:
+                assert artifact.read_bytes() == LARGE
+        assert source.asked == ["/a", "/a"]
+
+    def test_none_is_later_than_the_bounty_s_own(self, obtainer, source, nothing_left):
+        url = source.serve("/a", CONTENT)
+        late = threading.Event()
+        source.hold = lambda _: late.wait(60)
+        expiring = msgspec.structs.replace(bounty(url), expiration=datetime.now(UTC) + timedelta(seconds=0.5))
+        began = time.monotonic()
+        with pytest.raises(ArtifactError, match="not done by the deadline"):
+            obtainer.obtain(expiring, float("inf"))
+        late.set()
+        assert time.monotonic() - began < 20
+
+
+class TestLimits:
+    def test_a_full_spool_is_told_and_leaves_nothing(self, tmp_path, source):
+        url = source.serve("/a", LARGE)
+        (tmp_path / "small").mkdir()
+        with Spool(tmp_path / "small", max_size=1_000_000) as spool:
+            obtainer = Obtainer(Settings(network=NetworkSettings(allow=("127.0.0.1",))), spool)
+            with pytest.raises(
+                SpoolFull, match=r"^the spool is full: \d+ of 1000000 bytes are taken, \d+ more do not fit"
+            ):
+                obtainer.obtain(bounty(url), time.monotonic() + 60)
+            assert spool.used == 0
+            assert list(spool.folder.iterdir()) == []
+
+    def test_those_of_the_settings_hold(self, spool, source):
+        url = source.serve("/a", b"", 503)
+        network = NetworkSettings(allow=("127.0.0.1",), tries=2, connect_timeout=7.0)
+        message = refusal(Obtainer(Settings(network=network), spool).obtain, bounty(url), time.monotonic() + 60)
+        assert message == f"{url}: answered 503 SERVICE UNAVAILABLE (tried 2 times)"
+        assert source.asked == ["/a", "/a"]
+
+    def test_a_url_is_named_once_and_without_its_secrets(self, get, source):
+        url = source.serve("/a", b"", 404)
+        assert refusal(get, bounty(f"{url}?nonce=secret")) == f"{url}?…: answered 404 NOT FOUND"
+
+    def test_nothing_is_kept_after_the_end(self, obtainer, get, source):
+        url = source.serve("/a", CONTENT)
+        get(bounty(url, sha256=SHA)).close()
+        obtainer.close()
+        get(bounty(url, sha256=SHA)).close()
+        assert source.asked == ["/a", "/a"]
 
 
 def url_bounty(uri: str, **fields: object) -> Bounty:
