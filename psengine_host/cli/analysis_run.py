@@ -53,7 +53,6 @@ class AnalysisOptions:
     check_empty: bool = False
     check_wicar: bool = False
     backend: str = "local"
-    timeout: float | None = None
     deliver: bool = False
     observers: tuple[str, ...] = ()
     trace_hooks: bool = False
@@ -89,7 +88,6 @@ def run_analysis(options: AnalysisOptions, out: IO[str]) -> int:
             observers=[load_observer(spec) for spec in options.observers],
             backend=options.backend,
             trace=print_hook if options.trace_hooks else None,
-            timeout=options.timeout,
         )
         with closing(host):
             engines = [engine.name for engine in host.catalog.select(options.engines)]

@@ -117,7 +117,8 @@ def command(state: State, /, artifacts: tuple[str, ...], **options: Any) -> int:
         raise click.UsageError("--resume needs JSON Lines: --format jsonl")
     from psengine_host.cli.analysis_run import AnalysisOptions, run_analysis
 
-    chosen = AnalysisOptions(settings=state.settings(), debug=state.debug, artifacts=artifacts, **options)
+    settings = state.settings({"host.timeout": options.pop("timeout")})
+    chosen = AnalysisOptions(settings=settings, debug=state.debug, artifacts=artifacts, **options)
     if state.engine is not None and not chosen.engines:
         chosen.engines = (state.engine,)
     with engine_prints_to_stderr() as out:

@@ -12,6 +12,8 @@ from psengine_host.cli.streams import telling_closed_pipes
 from psengine_host.errors import nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from psengine_host.logs import Log
     from psengine_host.settings import Settings
 
@@ -21,6 +23,7 @@ COMMANDS: Final = {
     "analyze": ("analyze", "Judge files, folders, streams, URLs or bounties."),
     "categories": ("categories", "List the categories of file types."),
     "commands": ("commands", "Run an engine's own functions."),
+    "config": ("config", "Show and check the settings."),
     "create-bounty": ("create_bounty", "Make a bounty from a file or URL."),
     "debug": ("debug", "Run one artifact through all hooks of an engine, with its traceback."),
     "info": ("info", "Show what an engine is, takes and uses."),
@@ -53,8 +56,11 @@ class State:
         self.log: Log | None = None
         self._settings: Settings | None = None
 
-    def settings(self) -> Settings:
+    def settings(self, options: Mapping[str, object] | None = None) -> Settings:
         """The settings, read at the first call; from then on the log is as ``[log]`` says, and hides their secrets.
+
+        Args:
+            options: What the command's own options say, by setting; None as a value says nothing.
 
         Raises:
             SettingsError: They cannot be read.
@@ -62,7 +68,7 @@ class State:
         if self._settings is None:
             from psengine_host.settings import Settings
 
-            self._settings = Settings.read(self.config)
+            self._settings = Settings.read(self.config, options=options)
             if self.log is not None:
                 self.log.follow(self._settings)
         return self._settings

@@ -1,0 +1,55 @@
+"""What is no mistake in the settings, and probably not what was meant."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Collection, Iterator
+
+from psengine_host.errors import nearest, printable_name
+from psengine_host.settings.origins import DEFAULT
+from psengine_host.settings.reading import Examined
+from psengine_host.settings.sections import KINDS
+
+__all__ = ["doubts"]
+
+_UNUSED: tuple[str, ...] = ("celery", "webhook")
+"""Sections of parts that this version has not."""
+_OPEN = stat.S_IRGRP | stat.S_IROTH
+
+
+def doubts(examined: Examined, installed: Collection[str]) -> Iterator[str]:
+    """What a check of the settings tells although nothing is wrong: one line each.
+
+    Args:
+        examined: What all layers say.
+        installed: The names of the engines that are installed.
+    """
+    yield from examined.warnings
+    named = {name: f"engines.{name}" for name in examined.values.get("engines", ())}
+    for key in ("enabled_engines", "disabled_engines"):
+        named |= dict.fromkeys(sorted(examined.values.get(key) or ()), key)
+    for name, key in named.items():
+        if name not in installed:
+            origin = examined.origins.get(key, DEFAULT)
+            engine = name if re.fullmatch(r"[\w.-]+", name) else repr(name)
+            where = printable_name(key) if key.startswith("engines.") else f"{key}: {engine}"
+            yield f"{origin}: {where}: no such engine is installed{nearest(name, installed)}"
+    for key in KINDS:
+        origin, value = examined.origins[key], examined.values.get(key)
+        if origin is DEFAULT:
+            continue
+        if key.rpartition(".")[0] in _UNUSED:
+            yield f"{origin}: {key}: nothing in this version uses it"
+        if key.endswith("_file") and isinstance(value, str) and not os.path.isfile(value):
+            yield f"{origin}: {key}: {printable_name(value)}: no such file"
+        if KINDS[key].secret and origin.layer == "file" and _is_open(examined.path):
+            yield f"{origin}: {key}: others can read this file; chmod 600 it, or use the variable"
+
+
+def _is_open(path: str) -> bool:
+    try:
+        return bool(os.stat(path).st_mode & _OPEN)
+    except OSError:
+        return False

@@ -1,0 +1,186 @@
+"""Settings as people read them and as a file, with the secrets masked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, time
+from typing import Any, Final
+
+from psengine_host.settings.kinds import masked_url
+from psengine_host.settings.origins import DEFAULT, Origin
+from psengine_host.settings.secret import MASK
+from psengine_host.settings.sections import KINDS, SECTIONS, Settings
+
+__all__ = ["as_lines", "as_plain", "as_toml", "looks_secret"]
+
+_SECRET_WORDS: Final = frozenset(
+    ("auth", "authorization", "bearer", "cookie", "credential", "credentials", "key", "keys", "licence", "licences")
+    + ("license", "licenses", "passphrase", "passwd", "password", "passwords", "pin", "pwd", "secret", "secrets")
+    + ("serial", "token", "tokens")
+)
+_SECRET_PARTS: Final = ("apikey", "licencekey", "licensekey", "password", "passwd", "secret", "token")
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+_ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
+_LONGEST_DECIMAL: Final = 1 << 8_000
+"""What is larger is written in hexadecimal: Python writes no decimal number of more than 4,300 digits."""
+
+
+def looks_secret(key: str) -> bool:
+    """Whether the value of an engine's key is likely a secret: ``api_key``, ``licence``, ``DBPassword``.
+
+    Args:
+        key: The key.
+    """
+    words = re.findall(r"[a-z]+", re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", key).lower())
+    return not _SECRET_WORDS.isdisjoint(words) or any(part in "".join(words) for part in _SECRET_PARTS)
+
+
+def _masked(value: Any) -> Any:  # noqa: ANN401 - whatever TOML holds
+    """An engine's value without its secrets; the same object where it holds none."""
+    if isinstance(value, str):
+        text = masked_url(value)
+        return value if text == value else text
+    if isinstance(value, dict):
+        items = {key: _masked_entry(key, item) for key, item in value.items()}
+        return value if all(items[key] is value[key] for key in items) else items
+    if isinstance(value, list):
+        entries = [_masked(entry) for entry in value]
+        return value if all(new is old for new, old in zip(entries, value, strict=True)) else entries
+    return value
+
+
+def _masked_entry(key: str, value: Any) -> Any:  # noqa: ANN401
+    # Whether there is one is no secret; what is nested below such a key is masked as a whole.
+    return MASK if looks_secret(key) and not isinstance(value, bool) else _masked(value)
+
+
+# --- plain values and lines -------------------------------------------------------------------------------------------
+
+
+def _value(settings: Settings, key: str) -> object:
+    section, _, name = key.rpartition(".")
+    return getattr(getattr(settings, section) if section else settings, name)
+
+
+def as_plain(settings: Settings) -> dict[str, object]:
+    """Every setting as JSON has it, by its dotted name: seconds and bytes as numbers, secrets masked.
+
+    Args:
+        settings: The settings.
+    """
+    plain = {}
+    for key, kind in KINDS.items():
+        value = _value(settings, key)
+        plain[key] = None if value is None else kind.plain(value)
+    for engine, table in settings.engines.items():
+        plain[f"engines.{engine}"] = _jsonable(_masked(table))
+    return plain
+
+
+def _jsonable(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, dict):
+        return {key: _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_jsonable(entry) for entry in value]
+    special = isinstance(value, float) and value - value != 0  # NaN and infinities, which JSON has not
+    return str(value) if special or isinstance(value, (date, time)) or _is_huge(value) else value
+
+
+def as_lines(settings: Settings, origins: Mapping[str, Origin] | None = None) -> Iterator[str]:
+    """Every setting on a line of its own, by its dotted name.
+
+    Args:
+        settings: The settings.
+        origins: Where each comes from, to be told in brackets.
+    """
+
+    def told(key: str) -> str:
+        return "" if origins is None else f"  ({origins.get(key, DEFAULT)})"
+
+    for key in KINDS:
+        value = _value(settings, key)
+        text = _unset(key) if value is None else _toml_value(KINDS[key].written(value))
+        yield f"{key} = {text}{told(key)}"
+    for engine, table in settings.engines.items():
+        yield f"engines.{_toml_key(engine)} = {_toml_value(_masked(table))}{told(f'engines.{engine}')}"
+
+
+def _unset(key: str) -> str:
+    return "all" if key == "enabled_engines" else "not set"
+
+
+# --- TOML -------------------------------------------------------------------------------------------------------------
+
+
+def as_toml(settings: Settings, origins: Mapping[str, Origin] | None = None) -> Iterator[str]:
+    """A settings file that says the same, line by line. What is masked or not set stands there as a comment.
+
+    Args:
+        settings: The settings.
+        origins: Where each comes from, to be told in comments.
+    """
+
+    def line(key: str) -> str:
+        kind, value, name = KINDS[key], _value(settings, key), key.rpartition(".")[2]
+        told = "" if origins is None else f"  # {origins.get(key, DEFAULT)}"
+        if value is None:
+            return f"# {name} is {_unset(key)}{told.replace('  # ', ': ')}"
+        return f"{'# ' if kind.secret else ''}{name} = {_toml_value(kind.written(value))}{told}"
+
+    yield from (line(key) for key in Settings.KINDS)
+    for section, held in SECTIONS.items():
+        yield f"\n[{section}]"
+        yield from (line(f"{section}.{name}") for name in held.KINDS)
+    for engine, table in settings.engines.items():
+        told = "" if origins is None else f"  # {origins.get(f'engines.{engine}', DEFAULT)}"
+        yield from _toml_table(("engines", engine), table, told)
+
+
+def _toml_table(path: tuple[str, ...], table: Mapping[str, Any], told: str = "") -> Iterator[str]:
+    yield f"\n[{'.'.join(map(_toml_key, path))}]{told}"
+    inner = []
+    for key, value in table.items():
+        masked = _masked_entry(key, value)
+        if isinstance(value, dict) and isinstance(masked, dict):
+            inner.append((key, value))
+        else:
+            yield f"{'' if masked is value else '# '}{_toml_key(key)} = {_toml_value(masked)}"
+    for key, value in inner:
+        yield from _toml_table((*path, key), value)
+
+
+def _toml_key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else _toml_text(key)
+
+
+def _toml_text(text: str) -> str:
+    return f'"{"".join(map(_escaped, text))}"'
+
+
+def _escaped(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if character.isprintable():  # the rest could move a terminal's cursor, or turn its text around
+        return character
+    number = ord(character)
+    return f"\\u{number:04X}" if number < 0x10000 else f"\\U{number:08X}"
+
+
+def _toml_value(value: Any) -> str:  # noqa: ANN401
+    if isinstance(value, str):
+        return _toml_text(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (datetime, date, time)):
+        return value.isoformat()
+    if isinstance(value, dict):
+        inner = ", ".join(f"{_toml_key(key)} = {_toml_value(item)}" for key, item in value.items())
+        return f"{{ {inner} }}" if inner else "{}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    return hex(value) if _is_huge(value) else repr(value)
+
+
+def _is_huge(value: object) -> bool:
+    return isinstance(value, int) and value > _LONGEST_DECIMAL
