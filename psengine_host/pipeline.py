@@ -140,6 +140,7 @@ def process(
     policy: BidPolicy = BidPolicy.CONFIDENCE,
     artifact: Artifact | None = None,
     timeout: float = 60.0,
+    discard_expired: bool = True,
 ) -> Outcome:
     """One bounty to its outcome; an engine's fault is an outcome, not an exception.
 
@@ -151,9 +152,12 @@ def process(
         policy: How a bid is computed where the engine gives none.
         artifact: The artifact, where the caller has it already.
         timeout: Seconds that fetch and engine may take together.
+        discard_expired: As of :func:`prepare`.
     """
     with working_on(_job(profile.name, bounty)):
-        prepared = prepare(bounty, profile, obtain, artifact=artifact, timeout=timeout)
+        prepared = prepare(
+            bounty, profile, obtain, artifact=artifact, timeout=timeout, discard_expired=discard_expired
+        )
         try:
             judged = judge(prepared, session) if prepared.answer is None else prepared.answered()
         finally:
@@ -169,6 +173,7 @@ def prepare(
     *,
     artifact: Artifact | None = None,
     timeout: float = 60.0,
+    discard_expired: bool = True,
 ) -> Prepared:
     """Check deadline and type, get the artifact, check its size and kind. Runs in the host.
 
@@ -178,11 +183,13 @@ def prepare(
         obtain: Gets the artifact.
         artifact: The artifact, where the caller has it already.
         timeout: Seconds that fetch and engine may take together; never past the bounty's expiration.
+        discard_expired: Whether an expired bounty is answered without asking the engine. Otherwise the expiration is
+            not looked at, and ``timeout`` alone is the limit.
     """
     began = time.monotonic()
     if artifact is not None:
         began -= artifact.obtained_in  # the limit holds for fetch and engine together, whoever fetched
-    left = (bounty.expiration - datetime.now(UTC)).total_seconds()
+    left = (bounty.expiration - datetime.now(UTC)).total_seconds() if discard_expired else timeout
     prepared = Prepared(bounty, began, began + min(left, timeout))
     if left <= 0:
         return prepared.refuse(Analysis.expired(f"expired at {bounty.expiration.isoformat()}"))

@@ -766,3 +766,19 @@ def test_the_job_in_hand_is_known_to_whatever_the_engine_calls(bench):
     assert job == Job("scan", bounty.id, "delivery-9", deadline)
     assert deadline < math.inf
     assert current_job() is None
+
+
+def test_an_expired_bounty_is_judged_where_it_is_not_to_be_discarded(bench):
+    seen = []
+
+    def answer(artifact, bounty, context):
+        seen.append(context.deadline - time.monotonic())
+        return Analysis.malicious(artifact.read_bytes().decode(), confidence=1.0)
+
+    for ago in (timedelta(hours=2), HOUR - timedelta(seconds=1)):
+        bounty = local(now=datetime.now(UTC) - ago)
+        outcome = bench.run(answer, bounty, timeout=30.0, discard_expired=False)
+        assert outcome.failure is None
+        assert outcome.analysis.malware_family == "hello"
+    assert all(20 < left <= 30 for left in seen)  # the limit is the host's, whatever the bounty says
+    assert len(seen) == 2

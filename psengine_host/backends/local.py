@@ -119,6 +119,7 @@ class _RunningEngine:
         self._obtain = services.obtainer.obtain
         self._policy = services.settings.bids.policy
         self._timeout = services.settings.host.timeout
+        self._discard_expired = services.settings.host.discard_expired_bounties
 
     def process(self, bounty: Bounty, artifact: Artifact | None) -> Outcome:
         outcome = process(
@@ -129,6 +130,7 @@ class _RunningEngine:
             policy=self._policy,
             artifact=artifact,
             timeout=self._timeout,
+            discard_expired=self._discard_expired,
         )
         if self._callbacks is not None:
             self._callbacks.put(outcome)

@@ -14,10 +14,9 @@ from psengine_host.settings.sections import KINDS, SECTIONS, Settings
 
 __all__ = ["as_lines", "as_plain", "as_toml", "looks_secret"]
 
-_SECRET_WORDS: Final = frozenset(
-    ("auth", "authorization", "bearer", "cookie", "credential", "credentials", "key", "keys", "licence", "licences")
-    + ("license", "licenses", "passphrase", "passwd", "password", "passwords", "pin", "pwd", "secret", "secrets")
-    + ("serial", "token", "tokens")
+_SECRET_WORD: Final = re.compile(
+    r"auth|authorization|bearer|cookie|credentials?|keys?|licen[cs]es?|pass(?:phrase|wd|words?)|pin|pwd|secrets?|serial"
+    r"|tokens?"
 )
 _SECRET_PARTS: Final = ("apikey", "licencekey", "licensekey", "password", "passwd", "secret", "token")
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -33,7 +32,7 @@ def looks_secret(key: str) -> bool:
         key: The key.
     """
     words = re.findall(r"[a-z]+", re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", key).lower())
-    return not _SECRET_WORDS.isdisjoint(words) or any(part in "".join(words) for part in _SECRET_PARTS)
+    return any(map(_SECRET_WORD.fullmatch, words)) or any(part in "".join(words) for part in _SECRET_PARTS)
 
 
 def _masked(value: Any) -> Any:  # noqa: ANN401 - whatever TOML holds

@@ -244,7 +244,7 @@ class TestUsage:
              ("Error: Invalid value for '--only': 'bad' is no verdict; "
               "there are malicious, suspicious, benign, unknown")),
             (["--timeout", "0", "a"], "Error: Invalid value for '--timeout': 0.0 is not in the range 0<x<=86400."),
-            (["--timeout", "nan", "a"], "psengine: timeout: must be more than 0 and at most 86400 seconds, got nan"),
+            (["--timeout", "nan", "a"], "psengine: option host.timeout: nan is no duration: it must be 0 seconds or more, and finite"),
             (["--backend", "locl", "a"],
              "psengine: no backend is called 'locl'; did you mean 'local'?; there are: local"),
             (["--observer", "no_such_module:x", "a"],
@@ -566,6 +566,16 @@ class TestBounties:
         row = psengine("analyze", "-t", "bounty", "b").row
         assert row["error"] is None
         assert row["analysis"]["metadata"]["comments"][0] == "SKIPPED:EXPIRED"
+
+    @pytest.mark.parametrize("uri", ["data:,MALICIOUS", "{site}/a"])
+    def test_an_expired_bounty_is_fetched_and_judged_where_the_settings_say_so(self, psengine, judge, work, site, uri):
+        site.pages["/a"] = (200, b"MALICIOUS")
+        bounty = self.bounty(expiration="2020-01-01T00:00:00Z", artifact_uri=uri.format(site=site.url))
+        (work / "b").write_text(json.dumps(bounty))
+        env = {"PSENGINE_DISCARD_EXPIRED_BOUNTIES": "no", "PSENGINE_NETWORK_ALLOW": "127.0.0.1"}
+        row = psengine("analyze", "-t", "bounty", "b", env=env).row
+        assert (row["error"], row["analysis"]["verdict"]) == (None, "malicious")
+        assert row["bounty"]["expiration"].startswith("2020-01-01")
 
     def test_the_artifact_of_a_bounty_is_fetched_and_checked_against_its_hash(self, psengine, judge, work, site):
         site.pages["/a"] = (200, b"MALICIOUS")
