@@ -433,6 +433,102 @@ class TestChanges:
         small.write_bytes(b"changed, but the engine has the bytes that were hashed")
         artifact.check_unchanged()
 
+    @pytest.mark.parametrize("size", [100, LARGE])
+    def test_one_that_was_rewritten_is_not_current_although_its_time_was_set_back(self, tmp_path, size):
+        path = tmp_path / "file"
+        path.write_bytes(b"x" * size)
+        artifact = Artifact.from_path(path)
+        assert artifact.is_current()
+        assert artifact.sha256
+        assert artifact.is_current()
+        before = os.stat(path)
+        path.write_bytes(b"y" * size)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert not artifact.is_current()
+
+    def test_one_with_a_new_link_is_read_again_to_be_sure(self, small, tmp_path):
+        artifact = Artifact.from_path(small)
+        assert artifact.sha256
+        os.link(small, tmp_path / "link")
+        assert not artifact.is_current()
+        assert Artifact.from_path(small).sha256 == artifact.sha256
+
+    @pytest.mark.parametrize("look", [lambda artifact: artifact.path, lambda artifact: artifact.mimetype])
+    def test_what_was_looked_at_before_it_was_hashed_must_be_the_same(self, large, look):
+        artifact = Artifact.from_path(large)
+        look(artifact)
+        with open(large, "ab") as file:
+            file.write(b"more")
+        assert refusal(lambda: artifact.sha256) == f"{large}: {CHANGED}"
+
+    def test_a_type_that_was_found_before_a_change_whose_time_was_set_back_is_found_again(self, tmp_path):
+        path = tmp_path / "file"
+        path.write_bytes(b"%PDF-1.4\n".ljust(LARGE))
+        artifact = Artifact.from_path(path)
+        assert artifact.mimetype == "application/pdf"
+        before = os.stat(path)
+        with open(path, "r+b") as file:
+            file.write(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert artifact.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert artifact.mimetype == "image/png"
+        artifact.check_unchanged()
+
+    @pytest.mark.parametrize("size", [100, LARGE])
+    def test_another_mode_while_it_is_read_is_no_change(self, tmp_path, monkeypatch, size):
+        path = tmp_path / "file"
+        path.write_bytes(b"x" * size)
+        artifact = Artifact.from_path(path)
+        modes = iter([0o600, 0o640])
+
+        def changing(call):
+            def read(*arguments):
+                if (mode := next(modes, None)) is not None:
+                    os.chmod(path, mode)
+                return call(*arguments)
+
+            return read
+
+        monkeypatch.setattr(os, "read", changing(os.read))
+        monkeypatch.setattr(os, "readv", changing(os.readv))
+        assert artifact.sha256 == hashlib.sha256(b"x" * size).hexdigest()
+        assert artifact.is_current()
+
+    @pytest.mark.parametrize("size", [100, LARGE])
+    def test_a_change_while_it_is_read_whose_time_is_set_back_is_not_half_read(self, tmp_path, monkeypatch, size):
+        path = tmp_path / "file"
+        path.write_bytes(b"x" * size)
+        artifact = Artifact.from_path(path)
+        before, changed = os.stat(path), []
+
+        def changing(call):
+            def read(*arguments):
+                found = call(*arguments)
+                if not changed:
+                    path.write_bytes(b"y" * size)
+                    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+                    changed.append(True)
+                return found
+
+            return read
+
+        monkeypatch.setattr(os, "read", changing(os.read))
+        monkeypatch.setattr(os, "readv", changing(os.readv))
+        assert artifact.sha256 == hashlib.sha256(b"y" * size).hexdigest()
+
+    def test_one_that_never_comes_to_rest(self, small, monkeypatch):
+        artifact = Artifact.from_path(small)
+        mode = [0]
+        read = os.read
+
+        def changing(*arguments):
+            mode[0] ^= 0o040
+            small.chmod(0o600 | mode[0])
+            return read(*arguments)
+
+        monkeypatch.setattr(os, "read", changing)
+        assert refusal(lambda: artifact.sha256) == f"{small}: {CHANGED}"
+
     @pytest.mark.parametrize(
         ("size", "to", "message"),
         [
@@ -519,3 +615,37 @@ class TestFilesOfBytes:
         assert message == (
             f"cannot make a spool directory in {tmp_path}/missing: No such file or directory; set TMPPREFIX or TMPDIR"
         )
+
+
+class TestClosing:
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda path, _: Artifact.from_path(path, name="x"),
+            lambda *_: Artifact.from_bytes(b"x", name="x"),
+            lambda _, spool: Artifact.from_bytes(b"x", name="x", spool=spool),
+            lambda _, spool: Artifact.from_stream(io.BytesIO(b"x"), spool, name="x"),
+        ],
+        ids=["path", "bytes", "bytes in a spool", "stream"],
+    )
+    @pytest.mark.parametrize("before", [lambda _: None, lambda artifact: artifact.path, Artifact.read_bytes])
+    def test_a_closed_artifact_says_so(self, small, tmp_path, make, before):
+        with Spool(tmp_path) as spool:
+            artifact = make(small, spool)
+            before(artifact)
+            artifact.close()
+            for ask in (Artifact.read_bytes, Artifact.open, lambda artifact: artifact.path):
+                assert refusal(lambda ask=ask: ask(artifact)) == "x: is closed; its bytes can be had until close() only"
+            assert artifact.name == "x"
+            assert spool.used == 0
+
+    def test_what_has_been_found_out_stays(self, small):
+        with Artifact.from_path(small) as artifact:
+            known = (artifact.size, artifact.sha256, artifact.mimetype)
+        assert (artifact.size, artifact.sha256, artifact.mimetype) == known
+
+    def test_a_link_in_the_place_of_a_spooled_file_is_not_followed(self, small, tmp_path):
+        with Spool(tmp_path) as spool, Artifact.from_stream(io.BytesIO(b"x" * LARGE), spool, name="x") as artifact:
+            artifact.path.unlink()
+            artifact.path.symlink_to(small)
+            assert refusal(artifact.read_bytes) == "x: too many levels of symbolic links"
