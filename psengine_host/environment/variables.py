@@ -55,8 +55,8 @@ def path_in(variable: str, value: str) -> Path:
 
 
 def working_directory() -> str | None:
-    """The working directory; None where it has been removed."""
+    """The working directory; None where it has been removed, or cannot be told."""
     try:
         return os.getcwd()
-    except FileNotFoundError:
+    except OSError:
         return None

@@ -124,7 +124,7 @@ def poll(
     def wait(_: RetryCallState) -> float:
         nonlocal pause
         now = min(pause, longest)
-        pause = min(pause * backoff, longest)
+        pause *= backoff
         return max(0.0, min(now, end - time.monotonic()))
 
     def give_up(state: RetryCallState) -> T:
