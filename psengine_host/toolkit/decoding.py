@@ -69,7 +69,7 @@ def decoder(encoding: str) -> Decoder:
 def _known(encoding: str) -> str:
     """Python's own name of an encoding, in lower case with hyphens."""
     if not isinstance(encoding, str):
-        raise ValueError(f"an encoding is named by a text, not by a {type(encoding).__name__}")
+        raise ValueError(f"an encoding is named by a text, not by {type(encoding).__name__}")
     name = encoding
     if encoding.lower() == "locale":
         import locale  # only those who ask for it

@@ -123,4 +123,5 @@ def _word(argument: str) -> str:
         argument = f"{argument[:half]}…{argument[-half:]}"
     if not argument.isprintable():
         return ascii(argument)
-    return argument if MASK in argument else shlex.quote(argument)
+    plain = argument.replace(MASK, "x")
+    return argument if shlex.quote(plain) == plain else shlex.quote(argument)  # no quotes for the mask's sake

@@ -135,7 +135,8 @@ def run_command(
         if wine:
             from psengine_host.toolkit import wine as wine_programs  # most engines have no Windows program
 
-            words, environ = wine_programs.command(words), wine_programs.environment(environ)
+            environ = wine_programs.environment(environ)
+            words = wine_programs.command(words, environ)
         seconds = parse_duration(timeout)
         if not seconds:
             raise ValueError("timeout: must be more than 0 seconds")
