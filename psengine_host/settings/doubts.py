@@ -6,15 +6,16 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterator
+from typing import Final
 
 from psengine_host.errors import nearest, printable_name
 from psengine_host.settings.origins import DEFAULT
 from psengine_host.settings.reading import Examined
 from psengine_host.settings.sections import KINDS
 
-__all__ = ["doubts"]
+__all__ = ["UNUSED", "doubts"]
 
-_UNUSED: tuple[str, ...] = ("celery", "webhook")
+UNUSED: Final = ("celery", "webhook")
 """Sections of parts that this version has not."""
 _OPEN = stat.S_IRGRP | stat.S_IROTH
 
@@ -26,7 +27,7 @@ def doubts(examined: Examined, installed: Collection[str]) -> Iterator[str]:
         examined: What all layers say.
         installed: The names of the engines that are installed.
     """
-    yield from examined.warnings
+    yield from (*examined.warnings, *examined.passed_over)
     named = {name: f"engines.{name}" for name in examined.values.get("engines", ())}
     for key in ("enabled_engines", "disabled_engines"):
         named |= dict.fromkeys(sorted(examined.values.get(key) or ()), key)
@@ -40,7 +41,7 @@ def doubts(examined: Examined, installed: Collection[str]) -> Iterator[str]:
         origin, value = examined.origins[key], examined.values.get(key)
         if origin is DEFAULT:
             continue
-        if key.rpartition(".")[0] in _UNUSED:
+        if key.rpartition(".")[0] in UNUSED:
             yield f"{origin}: {key}: nothing in this version uses it"
         if key.endswith("_file") and isinstance(value, str) and not os.path.isfile(value):
             yield f"{origin}: {key}: {printable_name(value)}: no such file"

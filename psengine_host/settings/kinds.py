@@ -36,7 +36,7 @@ LONGEST_TIMEOUT: Final = 86_400
 """Seconds that anything may be allowed: a day."""
 LARGEST_SIZE: Final = 1 << 50
 """Bytes that anything may be allowed: 1 PiB, more than any disk here holds."""
-_HIGHEST_LEVEL: Final = 1_000
+_HIGHEST_LEVEL: Final = 999_999_999
 _TRUE: Final = ("1", "true", "yes", "on")
 _FALSE: Final = ("0", "false", "no", "off")
 _LEVELS: Final = ("debug", "info", "warning", "error", "critical", "notset", "warn", "fatal")

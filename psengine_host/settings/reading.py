@@ -32,6 +32,7 @@ class Examined:
         origins: Where each value comes from, the defaults too.
         problems: Every mistake.
         warnings: What is odd and harms nothing, in one line each.
+        passed_over: The same, of variables that the log tells of itself.
     """
 
     def __init__(self, path: str) -> None:
@@ -41,6 +42,7 @@ class Examined:
         self.origins: dict[str, Origin] = dict.fromkeys(KINDS, DEFAULT)
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
+        self.passed_over: list[str] = []
 
     def lay(self, origin: Origin, key: str, value: object, folder: str) -> None:
         """Lay one value over what is there, or note why it cannot be."""
@@ -48,7 +50,7 @@ class Examined:
             self.values[key] = KINDS[key].parse(value, folder)
         except ValueError as error:
             if key in LENIENT and origin.layer == "environment":
-                self.warnings.append(f"{origin.name}: {error}; passed over")
+                self.passed_over.append(f"{origin.name}: {error}; passed over")
             else:
                 self.problems.append(Problem(origin, key, str(error)))
         else:

@@ -14,6 +14,9 @@ from psengine_host.bounty import BountyRules
 from psengine_host.environment import VARIABLES, EngineEnvironment
 from psengine_host.errors import SettingsError
 from psengine_host.settings import Settings
+from psengine_host.settings.doubts import UNUSED
+from psengine_host.settings.sections import KINDS
+from psengine_host.settings.variables import VARIABLES as SETTING_VARIABLES
 from psengine_host.spool import MAX_STREAM
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
@@ -83,21 +86,46 @@ class TestSettings:
     def test_each_has_its_line_with_its_default(self):
         documented = {}
         for name, _, default, *_ in table("settings.md", "All settings"):
-            documented[code(name)] = None if default == "all" else tomllib.loads(f"x = {default.strip('`')}")["x"]
-        expected = {name: msgspec.to_builtins(default) for name, default in leaves(Settings).items()}
-        assert {
-            name: list(value) if isinstance(value, tuple) else value for name, value in expected.items()
-        } == documented
+            unset = default in ("all", "not set")
+            value = None if unset else tomllib.loads(f"x = {default.strip('`')}")["x"]
+            kind = KINDS.get(code(name))
+            documented[code(name)] = value if unset or kind is None else kind.parse(value, "")
+        assert documented == leaves(Settings)
+
+    def test_each_has_its_kind_its_range_and_its_variable(self):
+        rows = {code(name): rest for name, *rest in table("settings.md", "All settings")}
+        del rows["engines"]
+        assert {name: (kind, span, code(variable)) for name, (kind, _, span, _, variable) in rows.items()} == {
+            name: (kind.type, kind.range, SETTING_VARIABLES[name]) for name, kind in KINDS.items()
+        }
 
     def test_the_example_names_every_setting_and_is_taken(self, tmp_path):
         example = re.search(r"```toml\n(.*?)```", text("settings.md"), re.DOTALL)[1]
         (tmp_path / "psengine.toml").write_text(example)
         assert Settings.read(tmp_path / "psengine.toml", environ={}).engines["yara"]["rules"]
         shown = tomllib.loads(example)
-        assert all(
-            name in (shown.get(table, {}) if table else shown)
+        left_out = {
+            f"{table}.{name}" if table else name
             for table, _, name in (setting.rpartition(".") for setting in leaves(Settings))
-        )
+            if name not in (shown.get(table, {}) if table else shown)
+        }
+        assert left_out == {"webhook.secret"}  # webhook.secret_file takes its place
+
+    def test_every_spelling_of_a_value_is_taken(self, tmp_path):
+        settings = {
+            "duration": "host.timeout", "size": "spool.max_size", "number": "network.tries",
+            "true or false": "network.proxy_from_environment", "text, URL": "bids.policy",
+            "list of texts": "enabled_engines", "path": "network.ca_file",
+        }  # fmt: skip
+        rows = table("settings.md", "How values are written")
+        assert [row[0] for row in rows] == list(settings)
+        for kind, in_file, in_variable in rows:
+            setting = settings[kind]
+            for value in re.findall(r"`([^`]+)`", in_file):
+                (tmp_path / "psengine.toml").write_text(f"{setting} = {value}")
+                Settings.read(tmp_path / "psengine.toml", environ={})
+            for value in re.findall(r"`([^`]+)`", in_variable):
+                Settings.read(environ={SETTING_VARIABLES[setting]: value})
 
     @pytest.mark.parametrize(("wrong", "message"), table("settings.md", "Mistakes"))
     def test_the_mistakes_are_told_as_shown(self, tmp_path, wrong, message):
@@ -107,9 +135,21 @@ class TestSettings:
             Settings.read(path, environ={})
         assert str(caught.value) == f"{path}: {code(message)}"
 
-    def test_variables_are_described_on_their_page(self):
-        named = {code(row[-1]) for row in table("settings.md", "All settings") if row[-1]}
-        assert named <= {code(row[0]) for row in table("environment.md", "The host")}
+    def test_variables_with_a_name_of_their_own_are_described_on_their_page(self):
+        own = {
+            variable
+            for setting, variable in SETTING_VARIABLES.items()
+            if variable.lower() != f"psengine_{setting}".replace(".", "_")
+        }
+        assert own | {"PSENGINE_WEBHOOK_SECRET"} <= {code(row[0]) for row in table("environment.md", "The host")}
+
+    def test_what_nothing_uses_is_marked(self):
+        for page, title, number in (("settings.md", "All settings", 4), ("environment.md", "The host", 1)):
+            marked = {code(row[0]) for row in table(page, title) if r"(\*)" in row[number]}
+            unused = {name for name in KINDS if name.partition(".")[0] in UNUSED}
+            expected = unused if page == "settings.md" else {SETTING_VARIABLES[name] for name in unused}
+            assert marked == expected & {code(row[0]) for row in table(page, title)}
+            assert "(\\*) Read and checked; nothing in this version uses it." in text(page)
 
 
 class TestVariables:
@@ -118,7 +158,8 @@ class TestVariables:
         for path in PACKAGE.rglob("*.py"):
             read |= set(re.findall(r'"(PSENGINE_[A-Z_]+|LOG_[A-Z]+|TMPPREFIX)"', path.read_text(encoding="utf-8")))
         complete = {name for name in read if name.endswith("_COMPLETE")}
-        assert read - complete == {code(row[0]) for row in table("environment.md", "The host")} - {"TMPDIR"}
+        listed = {code(row[0]) for row in table("environment.md", "The host")} - {"TMPDIR"}
+        assert read - complete <= listed <= read | set(SETTING_VARIABLES.values())
 
     def test_the_engine_s_variables_attributes_and_defaults(self, monkeypatch):
         for kind in ("CONFIG", "DATA", "CACHE", "STATE"):
