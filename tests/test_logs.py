@@ -22,10 +22,11 @@ import pytest
 from psengine_host import Bounty, Host
 from psengine_host.job import Job, working_on
 from psengine_host.logs import set_up_logs
-from psengine_host.logs.masks import LONGEST_SECRET, Masks
+from psengine_host.logs.json_lines import OURS
+from psengine_host.logs.masks import LONGEST_SECRET, Masks, secrets_in
 from psengine_host.logs.records import LONGEST_TEXT
 from psengine_host.logs.setup import LIBRARIES, level_number
-from psengine_host.settings import NetworkSettings, Settings
+from psengine_host.settings import LogSettings, NetworkSettings, Secret, Settings, WebhookSettings
 
 KEYS = ["timestamp", "level", "logger", "message", "engine", "bounty", "delivery"]
 NO_LEVEL = "'loud' is no level (debug, info, warning, error, critical or a number); warning is used"
@@ -666,6 +667,18 @@ class TestMaskedLog:
         logger.warning("qwertyuiop letmein /etc/secrets")
         assert "*** *** /etc/secrets" in written.text
 
+    def test_secrets_of_the_settings(self, log, logger, log_format):
+        written = log(LOG_FORMAT=log_format)
+        engines = {"nano": {"licence_key": "LICENCE-1", "inner": [{"api-key": "letmein"}], "mode": "quick scan"}}
+        settings = Settings(
+            webhook=WebhookSettings(secret=Secret("hunter2")), engines=engines, log=LogSettings(level="info")
+        )
+        assert secrets_in(settings) >= {"hunter2", "LICENCE-1", "letmein"}
+        assert "quick scan" not in secrets_in(settings)
+        written.log.follow(settings)
+        logger.info("hunter2 LICENCE-1 letmein, quick scan")
+        assert "*** *** ***, quick scan" in written.text
+
     def test_a_cut_divides_no_secret(self, log, logger, log_format):
         written = log(LOG_FORMAT=log_format)
         secret = "0123456789" * (LONGEST_SECRET // 10)
@@ -777,3 +790,30 @@ class TestTheRealPipeline:
             lines = written.lines
             assert len(lines) == 2
             assert all(line.endswith(f" [engine leaky, bounty {2**70}]") for line in lines)
+
+
+class TestThePage:
+    PAGE = (Path(__file__).parents[1] / "docs" / "reference" / "logs.md").read_text(encoding="utf-8")
+
+    def test_it_names_every_key(self):
+        table = self.PAGE[self.PAGE.index("## JSON") : self.PAGE.index("The first seven")]
+        assert tuple(re.findall(r"^\| `([a-z]+)` \|", table, re.MULTILINE)) == OURS
+
+    def test_its_example_is_what_is_written(self, log):
+        written = log(verbosity=1, LOG_FORMAT="json")
+        with working_on(Job("nanoav", 7)):
+            logging.getLogger("psengine.engines.nanoav").info("scanned", extra={"seconds": 1.5, "level": "deep"})
+        shown = json.loads(re.search(r"```json\n(.*?)```", self.PAGE, re.DOTALL)[1])
+        line = written.object
+        assert list(line) == list(shown)
+        assert line | {"timestamp": None} == shown | {"timestamp": None}
+
+    def test_its_limits_are_those_that_hold(self):
+        from psengine_host.logs import json_lines, masks
+
+        assert f"after {LONGEST_TEXT:,} characters in both" in self.PAGE
+        assert f"after {json_lines._LONGEST_FIELD:,} characters, a list or" in " ".join(self.PAGE.split())
+        limits = f"after {json_lines._MOST_ITEMS} entries, nesting after {json_lines._DEEPEST} levels"
+        assert limits in " ".join(self.PAGE.split())
+        least = f"at least {masks.SHORTEST_SECRET} characters, that of a variable {masks._SHORTEST_GUESSED}."
+        assert least in " ".join(self.PAGE.split())

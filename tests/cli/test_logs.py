@@ -326,25 +326,29 @@ LEAKY = """
     @hookimpl
     def analyze(bounty, artifact, context):
         logger.debug("%r for %s", bounty, bounty.response_url, extra={"wire": bounty.to_wire()})
+        logger.debug("made with qwertyuiop-webhook and from-the-file-4711")
         logger.debug("proxy http://user:hunter2@proxy:3128, Authorization: Bearer %s", "0123456789abcdef")
         if b"BAD" in artifact.read_bytes():
             raise ValueError(f"no scan of {bounty.artifact_uri} with {context.config['licence_key']}")
         return Analysis.benign()
 """
 """An engine that logs all it knows."""
+SECRETS = ("LICENCE-0815-4711", "qwertyuiop-webhook", "letmein-4711", "from-the-file-4711")
 
 
 class TestNothingSecret:
     @pytest.fixture
     def run(self, psengine, engine_site, work):
         engine_site.add("leaky", LEAKY)
-        (work / "psengine.toml").write_text('[engines.leaky]\nlicence_key = "LICENCE-0815-4711"\nmode = "deep"\n')
+        (work / "psengine.toml").write_text(
+            '[engines.leaky]\nlicence_key = "LICENCE-0815-4711"\nmode = "deep"\n[webhook]\nsecret = "from-the-file-4711"\n'
+        )
 
         def run(*arguments, log_format):
             env = {
                 "LOG_FORMAT": log_format,
                 "PSENGINE_NETWORK_ALLOW": "127.0.0.1",
-                "PSENGINE_WEBHOOK_SECRET": "qwertyuiop-webhook",
+                "OTHER_WEBHOOK_SECRET": "qwertyuiop-webhook",
                 "LEAKY_API_KEY": "letmein-4711",
                 "HTTPS_PROXY": "http://someone:hunter2@127.0.0.1:1",
             }
@@ -359,7 +363,7 @@ class TestNothingSecret:
                 log = "\n".join(lines)
             else:
                 log = "\n".join(line for line in log.splitlines() if line.startswith(("psengine: ", "    ")))
-            for secret in ("LICENCE-0815-4711", "qwertyuiop-webhook", "letmein-4711", "hunter2", "0123456789abcdef"):
+            for secret in (*SECRETS, "hunter2", "0123456789abcdef"):
                 assert secret not in log
             return ended, log
 
