@@ -1,0 +1,101 @@
+"""Windows programs: real ones, compiled by mingw-w64, under a real Wine."""
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from psengine_host.toolkit.subprocesses import CommandFailed, CommandTimeout, run_command
+from psengine_host.toolkit.wine import WineError
+
+pytestmark = [pytest.mark.system("wine"), pytest.mark.timeout(300)]
+PATIENCE = 120
+"""Seconds that a Windows program may take here: the first one in a prefix starts Wine's services."""
+
+
+def processes_of(prefix):
+    """The names and command lines of the processes that run in a prefix of Wine, by their ids."""
+    mark = f"WINEPREFIX={prefix}".encode() + b"\0"
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and entry.name != str(os.getpid()):
+            try:
+                if mark in (entry / "environ").read_bytes():
+                    found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+    return {number: line for number, line in found.items() if line}
+
+
+def test_a_windows_program_runs_and_its_exit_code_comes_back(wine_prefix, windows_program):
+    done = run_command([windows_program("exit_code"), "3"], wine=True, timeout=PATIENCE)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+    with pytest.raises(CommandFailed, match=r"exit_code\.exe 3 ended with exit code 3$"):
+        done.check(0, 1)
+
+
+@pytest.mark.parametrize(("arguments", "encoding"), [([], "cp1252"), (["utf-16"], "utf-16")])
+def test_what_it_writes_is_decoded(arguments, encoding, wine_prefix, windows_program):
+    done = run_command([windows_program("write_encoded"), *arguments], wine=True, encoding=encoding, timeout=PATIENCE)
+    assert done.lines == ["Grüße €5: sauber", "Ende"]
+    assert done.stdout_bytes.count(b"\r") == 2
+
+
+def test_arguments_arrive_as_they_are(wine_prefix, windows_program):
+    words = ["a b", 'say "x"', "$HOME", "%PATH%", "*", "\\", "C:\\a b\\", "", "größe"]
+    done = run_command([windows_program("echo_arguments"), *words], wine=True, timeout=PATIENCE)
+    assert (done.lines, done.returncode) == (words, len(words))
+
+
+def test_locale_and_time_zone_reach_a_windows_program(wine_prefix, windows_program, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "C")
+    monkeypatch.setenv("TZ", "America/New_York")
+    done = run_command([windows_program("say_environment"), "TZ", "LC_ALL"], wine=True, timeout=PATIENCE)
+    assert done.lines == ["TZ=America/New_York", "LC_ALL=C"]
+
+
+@pytest.mark.parametrize("persistent", [False, True], ids=["", "with a persistent server"])
+def test_a_timeout_ends_windows_grandchildren_and_leaves_the_server(persistent, wine_prefix, windows_program, tmp_path):
+    if persistent:
+        subprocess.run([shutil.which("wineserver"), "-p"], check=True, timeout=PATIENCE)
+    run_command([windows_program("exit_code")], wine=True, timeout=PATIENCE)
+    servers = {number for number, line in processes_of(wine_prefix).items() if "wineserver" in line}
+    assert servers
+    began = tmp_path / "begun"
+    arguments = ["600", f"Z:{str(began).replace('/', chr(92))}"]
+    for limit in (2, 20, 100):
+        start = time.monotonic()
+        with pytest.raises(CommandTimeout) as caught:
+            run_command([windows_program("leave_grandchild"), *arguments], wine=True, timeout=limit)
+        late = time.monotonic() - start - limit
+        if began.exists():
+            break
+    assert began.read_bytes() == b"1"
+    assert len(caught.value.result.stdout.split()) == 2  # the process ids of both
+    assert late < 1 + 5
+    left = processes_of(wine_prefix)
+    services = [line for line in left.values() if "services.exe" in line]
+    assert services  # Wine's own, which the first program in the prefix started and others use
+    assert [line for line in left.values() if "leave_grandchild" in line] == []
+    if persistent:
+        assert servers <= set(left)
+    # What is left still serves the next program.
+    assert run_command([windows_program("exit_code"), "5"], wine=True, timeout=PATIENCE).returncode == 5
+
+
+def test_a_grandchild_that_holds_the_pipe_does_not_hold_the_call(wine_prefix, windows_program, tmp_path):
+    began = tmp_path / "begun"
+    nt_path = f"Z:{str(began).replace('/', chr(92))}"
+    script = 'wine "$0" 600 "$1" & while ! [ -e "$2" ]; do sleep 0.05; done; kill -9 $!'
+    done = run_command(["sh", "-c", script, windows_program("leave_grandchild"), nt_path, began], timeout=PATIENCE)
+    assert done.seconds < PATIENCE - 20
+    assert [line for line in processes_of(wine_prefix).values() if "leave_grandchild" in line] == []
+
+
+def test_without_wine_the_error_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setenv("WINELOADER", str(tmp_path / "wine"))
+    with pytest.raises(WineError, match=r"WINELOADER names .*/wine, which does not exist"):
+        run_command(["scan.exe"], wine=True)
