@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from datetime import UTC, datetime
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final, Self, cast
 from urllib.parse import unquote_to_bytes
 
 from psengine_host.artifact_store import ArtifactStore, Holding
@@ -65,6 +65,12 @@ class Obtainer:
     def close(self) -> None:
         """Let go of what was kept for the next bounty."""
         self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _file(self, bounty: Bounty, deadline: float) -> Artifact:
         uri = bounty.artifact_uri

@@ -135,6 +135,7 @@ class Spool:
         size = 0
         with self.deposit() as deposit:
             try:
+                deposit.write(b"")  # where there is no place for it, nothing is read
                 while chunk := stream.read(_CHUNK):
                     size += len(chunk)
                     if size > limit:
@@ -218,7 +219,7 @@ class Deposit:
             OSError: It cannot be written, as on a full disk.
         """
         end = self._position + len(data)
-        if self._file is None and end <= self._in_memory:
+        if self._file is None and 0 < self._in_memory >= end:
             self._content[self._position : end] = data
         else:
             file = self._in_file()

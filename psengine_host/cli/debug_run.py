@@ -19,6 +19,7 @@ from psengine_host.cli.single_input import single_input
 from psengine_host.cli.traces import print_hook
 from psengine_host.engines.running import Home, Session
 from psengine_host.errors import EngineBroken, EngineFault
+from psengine_host.obtaining import Obtainer
 from psengine_host.outcome import FailureKind, Outcome
 from psengine_host.pipeline import EngineProfile, conclude, judge, prepare
 from psengine_host.settings import Settings
@@ -46,8 +47,8 @@ def debug(engine: str, name: str, settings: Settings, *, url: bool, pdb: bool, o
         ArtifactError: The artifact cannot be read.
     """
     item = single_input(name, url=url)
-    with Spool() as spool:
-        artifact, bounty = Opener(settings, spool).open(item)
+    with Spool(max_size=settings.spool.max_size) as spool, Obtainer(settings, spool) as obtainer:
+        artifact, bounty = Opener(settings, spool, obtainer).open(item)
         with artifact:
             try:
                 with open_session(engine, settings, print_hook) as (home, session):

@@ -29,14 +29,17 @@ class Opener:
     """Opens inputs.
 
     Args:
-        settings: The host's settings: the time limit of a fetch, and what may be connected to.
-        spool: Where streams and fetched artifacts go.
+        settings: The host's settings: the time limit of a fetch.
+        spool: Where streams go.
+        obtainer: Fetches artifacts.
         lifetime: How long the bounties made here live; at least the host's time limit.
     """
 
-    def __init__(self, settings: Settings, spool: Spool, lifetime: timedelta = LOCAL_LIFETIME) -> None:
+    def __init__(
+        self, settings: Settings, spool: Spool, obtainer: Obtainer, lifetime: timedelta = LOCAL_LIFETIME
+    ) -> None:
         self._timeout = settings.host.timeout
-        self._obtainer = Obtainer(settings, spool)
+        self._obtainer = obtainer
         self._spool = spool
         self._lifetime = max(lifetime, timedelta(seconds=self._timeout))
 

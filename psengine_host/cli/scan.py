@@ -47,7 +47,7 @@ class Scan:
         ahead: bool = False,
     ) -> None:
         self._host = host
-        self._opener = Opener(host.settings, host.spool)
+        self._opener = Opener(host.settings, host.spool, host.obtainer)
         self._engines = tuple(engines)
         self._bounties = bounties
         self._deliver = deliver
