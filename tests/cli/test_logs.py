@@ -333,6 +333,14 @@ LEAKY = """
         return Analysis.benign()
 """
 """An engine that logs all it knows."""
+SETTINGS = """
+[engines.leaky]
+licence_key = "LICENCE-0815-4711"
+mode = "deep"
+
+[webhook]
+secret = "from-the-file-4711"
+"""
 SECRETS = ("LICENCE-0815-4711", "qwertyuiop-webhook", "letmein-4711", "from-the-file-4711")
 
 
@@ -340,9 +348,7 @@ class TestNothingSecret:
     @pytest.fixture
     def run(self, psengine, engine_site, work):
         engine_site.add("leaky", LEAKY)
-        (work / "psengine.toml").write_text(
-            '[engines.leaky]\nlicence_key = "LICENCE-0815-4711"\nmode = "deep"\n[webhook]\nsecret = "from-the-file-4711"\n'
-        )
+        (work / "psengine.toml").write_text(SETTINGS)
 
         def run(*arguments, log_format):
             env = {
