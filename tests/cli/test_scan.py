@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from psengine_host import ArtifactType, Bounty, Host
-from psengine_host.cli.inputs import FileInput
+from psengine_host.cli.inputs import FileInput, RemoteInput
 from psengine_host.cli.scan import Scan
 from psengine_host.settings import NetworkSettings, Settings
 
@@ -64,3 +64,15 @@ def test_the_artifact_of_a_bounty_is_fetched_once_for_all_engines(engine_site, t
 def test_one_that_cannot_be_had_is_told_to_each_engine(engine_site, tmp_path, store):
     rows = rows_of(engine_site, tmp_path, f"{store.url}/gone")
     assert [(row.engine, row.error[0]) for row in rows] == [("one", "fetch"), ("two", "fetch")]
+
+
+def test_a_url_that_cannot_be_fetched_is_named_once(engine_site, store):
+    engine_site.add("one")
+    settings = Settings(network=NetworkSettings(allow=("127.0.0.1",)))
+    with Host(settings, catalog=engine_site.catalog()) as host:
+        items = [RemoteInput(url, url) for url in (f"{store.url}/gone", f"{store.url}/gone?nonce=secret")]
+        rows = list(Scan(host, ["one"]).rows(items))
+    assert [row.error for row in rows] == [
+        ("fetch", f"{store.url}/gone: answered 404 Not Found"),
+        ("fetch", f"{store.url}/gone?…: answered 404 Not Found"),
+    ]
