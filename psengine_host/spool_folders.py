@@ -102,6 +102,8 @@ def sweep(parent: str | os.PathLike[str], seconds: float = _SECONDS) -> int:
                     break
                 if _NAME.match(entry.name) and entry.is_dir(follow_symlinks=False):
                     swept += _sweep_one(entry.path)
+    except FileNotFoundError as error:  # whoever needs it is told
+        logger.info("no spool folder can be left in %s: %s", parent, error.strerror)
     except OSError as error:
         logger.warning("cannot look for left spool folders in %s: %s", parent, error.strerror or error)
     return swept
