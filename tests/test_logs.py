@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -23,8 +24,9 @@ from psengine_host import Bounty, Host
 from psengine_host.job import Job, working_on
 from psengine_host.logs import set_up_logs
 from psengine_host.logs.json_lines import OURS
-from psengine_host.logs.masks import LONGEST_SECRET, Masks, secrets_in
+from psengine_host.logs.masks import LONGEST_SECRET, Masks
 from psengine_host.logs.records import LONGEST_TEXT
+from psengine_host.logs.secrets import SHORTEST_GUESSED, secrets_in
 from psengine_host.logs.setup import LIBRARIES, level_number
 from psengine_host.settings import LogSettings, NetworkSettings, Secret, Settings, WebhookSettings
 
@@ -171,14 +173,23 @@ class TestLevels:
 
 class TestSettingUp:
     def test_importing_changes_nothing(self):
-        import subprocess
-
         code = (
             "import logging, warnings; shown = warnings.showwarning; import psengine_host, psengine_host.logs.setup, "
             "psengine_host.host; root = logging.getLogger(); assert root.handlers == [] and root.level == 30; "
             "assert logging.getLogger('asyncio').level == 0 and warnings.showwarning is shown"
         )
         subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+    @pytest.mark.parametrize(("log_format", "formatter"), [("text", "text_lines"), ("json", "json_lines")])
+    def test_what_formats_is_imported_by_the_first_record(self, log_format, formatter):
+        code = (
+            "import logging, sys; from psengine_host.logs import set_up_logs; log = set_up_logs(); log.mask(['abcdef']); "
+            f"logging.info('no'); late = ['psengine_host.logs.masks', 'psengine_host.logs.{formatter}']; "
+            "assert not set(late) & sys.modules.keys(); logging.error('see abcdef'); assert set(late) < sys.modules.keys()"
+        )
+        environ = {**os.environ, "LOG_FORMAT": log_format}
+        ended = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=60)
+        assert (ended.returncode, ended.stderr.count("see ***")) == (0, 1)
 
     def test_a_host_leaves_the_log_of_its_program_alone(self, engine_site):
         engine_site.add("mild")
@@ -815,5 +826,5 @@ class TestThePage:
         assert f"after {json_lines._LONGEST_FIELD:,} characters, a list or" in " ".join(self.PAGE.split())
         limits = f"after {json_lines._MOST_ITEMS} entries, nesting after {json_lines._DEEPEST} levels"
         assert limits in " ".join(self.PAGE.split())
-        least = f"at least {masks.SHORTEST_SECRET} characters, that of a variable {masks._SHORTEST_GUESSED}."
+        least = f"at least {masks.SHORTEST_SECRET} characters, that of a variable {SHORTEST_GUESSED}."
         assert least in " ".join(self.PAGE.split())

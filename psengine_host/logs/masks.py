@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["LONGEST_SECRET", "MASK", "SHORTEST_SECRET", "Masks", "secrets_in", "secrets_of"]
+__all__ = ["LONGEST_SECRET", "MASK", "SHORTEST_SECRET", "Masks"]
 
 MASK: Final = "***"
 SHORTEST_SECRET: Final = 4
 """Characters of a secret at least: hiding each ``a`` would destroy the log and tell what the secret is."""
 LONGEST_SECRET: Final = 8192
 """Characters of a secret at most that is surely hidden where a text is cut."""
-
-_SHORTEST_GUESSED: Final = 6
-_SECRET_NAME: Final = re.compile(
-    r"(?:SECRET|PASSWORD|PASSWD|PASSPHRASE|TOKEN|CREDENTIALS|(?:API|ACCESS|PRIVATE|LICEN[CS]E|ACTIVATION)_?KEY)\Z"
-)
-"""Variables whose values are secrets, whoever reads them: ``PSENGINE_WEBHOOK_SECRET``, ``NANO_AV_API_KEY``."""
 
 # None of them is slow on a line that is made to be slow: each repetition is bounded, or cannot hold its own beginning.
 _DATA = re.compile(r"(?i)\b(data:[\w.+/;=%*~!#$&^-]{0,200},)(?!…)[^\r\n]+")
@@ -124,34 +118,3 @@ def _spellings(secret: str) -> set[str]:
         base64.b64encode(raw).decode(),
         base64.urlsafe_b64encode(raw).decode(),
     }
-
-
-def secrets_of(environ: Mapping[str, str]) -> set[str]:
-    """The values of variables that are secrets by their names; short ones, such as ``true``, are none.
-
-    Args:
-        environ: The environment.
-    """
-    return {value for name, value in environ.items() if len(value) >= _SHORTEST_GUESSED and _SECRET_NAME.search(name)}
-
-
-def secrets_in(value: object) -> set[str]:
-    """The secrets in settings: what hides itself in its ``str`` until it is revealed, and texts with telling keys.
-
-    Args:
-        value: Settings, a table of them, or anything else.
-    """
-    if isinstance(value, Mapping):
-        found: set[str] = set()
-        for name, item in value.items():
-            if isinstance(item, str):
-                found |= secrets_of({str(name).upper().replace("-", "_"): item})
-            else:
-                found |= secrets_in(item)
-        return found
-    if isinstance(value, (list, tuple)):
-        return {secret for item in value for secret in secrets_in(item)}
-    if callable(reveal := getattr(value, "reveal", None)):
-        return {str(reveal())}
-    names: tuple[str, ...] = getattr(value, "__struct_fields__", ())
-    return {secret for name in names for secret in secrets_in(getattr(value, name))}

@@ -8,11 +8,11 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from psengine_host.logs.masks import Masks, secrets_in, secrets_of
+from psengine_host.logs.secrets import secrets_in, secrets_of
 from psengine_host.logs.standard_error import StandardError
-from psengine_host.logs.text_lines import TextLines
 
 if TYPE_CHECKING:
+    from psengine_host.logs.masks import Masks
     from psengine_host.settings import Settings
 
 __all__ = ["LIBRARIES", "Log", "level_number", "set_up_logs"]
@@ -49,14 +49,16 @@ class Log:
     Args:
         level: The level that options or environment ask for, or None.
         log_format: The format that the environment asks for, or None.
-        masks: What must not be seen.
+        secrets: Values that must not be seen.
     """
 
-    def __init__(self, level: int | None, log_format: str | None, masks: Masks) -> None:
+    def __init__(self, level: int | None, log_format: str | None, secrets: Iterable[str]) -> None:
         self._level = level
         self._format = log_format
-        self._masks = masks
-        self._handler = _Owned(self)
+        self._json = log_format == "json"
+        self._secrets = set(secrets)
+        self._masks: Masks | None = None
+        self._handler = _Owned(self, self._lines)
         self._before: _Before | None = None
 
     def apply(self, level: str | int, log_format: str) -> None:
@@ -91,7 +93,10 @@ class Log:
         Args:
             secrets: The values; those shorter than 4 characters cannot be hidden.
         """
-        self._masks.add(secrets)
+        added = set(secrets)
+        self._secrets |= added
+        if self._masks is not None:
+            self._masks.add(added)
 
     def close(self) -> None:
         """Put everything back as it was before; closing twice is harmless."""
@@ -119,23 +124,30 @@ class Log:
         self._use(logging.WARNING if self._level is None else self._level, self._format or "text")
 
     def _use(self, level: int, log_format: str) -> None:
-        if log_format == "json":
-            from psengine_host.logs.json_lines import JsonLines
-
-            self._handler.setFormatter(JsonLines(self._masks))
-            self._handler.coloured = None
-        else:
-            lines = TextLines(self._masks)
-            self._handler.setFormatter(lines)
-            self._handler.coloured = lines.coloured
+        if self._json != (log_format == "json"):
+            self._json = not self._json
+            self._handler.setFormatter(None)
         logging.getLogger().setLevel(level)
         if self._before is not None:
             self._before.calm(level)
 
+    def _lines(self) -> logging.Formatter:
+        if self._masks is None:
+            from psengine_host.logs.masks import Masks
+
+            self._masks = Masks(self._secrets)
+        if self._json:
+            from psengine_host.logs.json_lines import JsonLines
+
+            return JsonLines(self._masks)
+        from psengine_host.logs.text_lines import TextLines
+
+        return TextLines(self._masks)
+
 
 class _Owned(StandardError):
-    def __init__(self, log: Log) -> None:
-        super().__init__()
+    def __init__(self, log: Log, lines: Callable[[], logging.Formatter]) -> None:
+        super().__init__(lines)
         self.log = log
 
 
@@ -181,7 +193,7 @@ def set_up_logs(*, verbosity: int = 0, debug: bool = False, environ: Mapping[str
     log = Log(
         _by_options(verbosity, debug=debug) or level,
         wanted if wanted in _FORMATS else None,
-        Masks(secrets_of(environ)),
+        secrets_of(environ),
     )
     log._open()
     if named and level is None:

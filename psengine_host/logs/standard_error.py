@@ -18,12 +18,24 @@ class StandardError(logging.StreamHandler[Any]):
     A progress bar puts itself in the place of ``sys.stderr`` and goes away again, so the stream is looked up at each
     record. A log that cannot be written (disk full, closed, the reader gone) is lost: it neither raises nor complains,
     for that would change what the program does.
+
+    Args:
+        lines: Makes the formatter, at the first record: most runs log nothing, and start sooner without it. One that
+            has a method ``coloured`` too is asked for that on a terminal.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lines: Callable[[], logging.Formatter]) -> None:
         logging.Handler.__init__(self)
-        self.coloured: Callable[[logging.LogRecord], str] | None = None
-        """Renders a record for a terminal, where that differs."""
+        self._make = lines
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text without colours."""
+        return self._lines().format(record)
+
+    def _lines(self) -> logging.Formatter:
+        if self.formatter is None:
+            self.formatter = self._make()
+        return self.formatter
 
     @property
     def stream(self) -> Any:  # noqa: ANN401 - an attribute in the class above
@@ -50,9 +62,10 @@ class StandardError(logging.StreamHandler[Any]):
             return self.format(logging.LogRecord(__name__, logging.ERROR, __file__, 0, text, None, None))
 
     def _formatted(self, record: logging.LogRecord, stream: Any) -> str:  # noqa: ANN401
-        if self.coloured is not None and stream.isatty():
+        coloured: Callable[[logging.LogRecord], str] | None = getattr(self._lines(), "coloured", None)
+        if coloured is not None and stream.isatty():
             try:
-                return self.coloured(record)
+                return coloured(record)
             except ImportError:  # the interpreter is ending, and rich was not needed before
                 return self.format(record)
         return self.format(record)
