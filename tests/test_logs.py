@@ -183,9 +183,10 @@ class TestSettingUp:
     @pytest.mark.parametrize(("log_format", "formatter"), [("text", "text_lines"), ("json", "json_lines")])
     def test_what_formats_is_imported_by_the_first_record(self, log_format, formatter):
         code = (
-            "import logging, sys; from psengine_host.logs import set_up_logs; log = set_up_logs(); log.mask(['abcdef']); "
-            f"logging.info('no'); late = ['psengine_host.logs.masks', 'psengine_host.logs.{formatter}']; "
-            "assert not set(late) & sys.modules.keys(); logging.error('see abcdef'); assert set(late) < sys.modules.keys()"
+            "import logging, sys; from psengine_host.logs import set_up_logs\n"
+            f"late = {{'psengine_host.logs.masks', 'psengine_host.logs.{formatter}'}}\n"
+            "set_up_logs().mask(['abcdef']); logging.info('no'); assert not late & sys.modules.keys()\n"
+            "logging.error('see abcdef'); assert late < sys.modules.keys()\n"
         )
         environ = {**os.environ, "LOG_FORMAT": log_format}
         ended = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=60)
