@@ -138,6 +138,8 @@ class Obtainer:
         from psengine_host.network.fetching import FetchLimits, fetch_now
         from psengine_host.network.guard import NetworkGuard
 
+        if (holding := self._store.find(bounty.sha256, bounty)) is not None:
+            return holding  # another's fetch has ended between the first look and this turn
         network = self._settings.network
         with self._spool.deposit(KEPT_IN_MEMORY) as deposit:
             try:
