@@ -233,7 +233,7 @@ class Terminal:
     """
 
     RUN = re.compile(
-        r"cat|cd|cp|echo|export|head|ls|mkdir|mv|pip|printf|psengine|pytest|python|rm|touch|truncate|unset"
+        r"cat|cd|chmod|cp|echo|export|head|ls|mkdir|mv|pip|printf|psengine|pytest|python|rm|touch|truncate|unset"
     )
 
     def __init__(self, folder, runtime):
