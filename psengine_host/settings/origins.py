@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
+
+import msgspec
 
 from psengine_host.errors import printable_name
 
 __all__ = ["DEFAULT", "Origin", "Problem"]
 
 
-class Origin(NamedTuple):
+class Origin(msgspec.Struct, frozen=True):
     """Where a value comes from.
 
     Attributes:
@@ -29,7 +31,7 @@ class Origin(NamedTuple):
 DEFAULT: Final = Origin("default")
 
 
-class Problem(NamedTuple):
+class Problem(msgspec.Struct, frozen=True):
     """What is wrong with one setting.
 
     Attributes:

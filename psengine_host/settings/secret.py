@@ -49,5 +49,8 @@ class Secret:
     def __hash__(self) -> int:
         return hash((Secret, self._value))
 
+    def __deepcopy__(self, memo: object) -> Secret:
+        return self
+
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is not pickled; reveal() it where it must travel")

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import traceback
 from textwrap import dedent
 
 import msgspec
@@ -8,7 +9,19 @@ import pytest
 
 from psengine_host.bids import BidPolicy
 from psengine_host.errors import SettingsError
-from psengine_host.settings import BidSettings, HostSettings, NetworkSettings, Settings, config_path
+from psengine_host.settings import (
+    BidSettings,
+    HostSettings,
+    LogSettings,
+    NetworkSettings,
+    Origin,
+    Secret,
+    Settings,
+    WebhookSettings,
+    config_path,
+)
+from psengine_host.settings.reading import examine
+from psengine_host.settings.sections import KINDS
 
 FULL = """
 enabled_engines = ["yara", "eicar"]
@@ -33,6 +46,7 @@ answer = 42
 
 DURATION = "write a number of seconds, or such as '250ms', '30s' or '1h 30m'"
 SIZE = "write a number of bytes, or such as '100 MB' or '1.5 GiB'"
+LEVELS = "log.level: must be one of debug, info, warning, error, critical, or a number from 0 to 999999999, got -1"
 FINITE = "it must be 0 seconds or more, and finite"
 
 
@@ -131,11 +145,63 @@ class TestWhereTheyComeFrom:
     def test_reading_without_a_file_needs_neither_toml_nor_the_network(self, tmp_path):
         script = (
             "import sys; from psengine_host.settings import Settings; Settings.read();"
-            "print([m for m in ('tomllib', 'aiohttp', 'psengine_host.network.guard') if m in sys.modules])"
+            "print([m for m in ('tomllib', 'aiohttp', 'logging', 'difflib', 'psengine_host.quantities',"
+            "'psengine_host.network.guard') if m in sys.modules])"
         )
         environ = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
         run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environ)
         assert run.stdout == "[]\n"
+
+    def test_options_are_the_last_layer(self, written):
+        environ = {"PSENGINE_HOST_TIMEOUT": "20s", "PSENGINE_BIDS_POLICY": "maximum"}
+        options = {
+            "host.timeout": 5.0,
+            "network.allow": "::1, 10.0.0.0/8",
+            "spool.max_size": "1 MB",
+            "network.tries": 2,
+        }
+        settings = Settings.read(written(FULL), environ=environ, options=options)
+        assert settings.host.timeout == 5
+        assert settings.network.allow == ("::1", "10.0.0.0/8")
+        assert settings.spool.max_size == 1_000_000
+        assert settings.network.tries == 2
+        assert settings.bids.policy is BidPolicy.MAXIMUM
+
+    def test_an_option_that_was_not_given_says_nothing(self, written):
+        assert Settings.read(written(FULL), environ={}, options={"host.timeout": None}).host.timeout == 30
+
+    def test_each_value_is_known_by_its_origin(self, written):
+        path = written(FULL)
+        settings, origins = Settings.read_with_origins(
+            path, environ={"PSENGINE_BIDS_POLICY": "maximum"}, options={"host.timeout": 5.0}
+        )
+        assert settings == Settings.read(path, environ={"PSENGINE_BIDS_POLICY": "maximum"}, options={"host.timeout": 5})
+        assert origins["host.timeout"] == Origin("option", "host.timeout")
+        assert origins["bids.policy"] == Origin("environment", "PSENGINE_BIDS_POLICY")
+        assert origins["host.observer_timeout"] == origins["engines.yara"] == Origin("file", str(path))
+        assert origins["spool.max_size"] == Origin("default")
+        assert set(origins) == {*KINDS, "engines.yara"}
+        assert [str(origins[key]) for key in ("host.timeout", "bids.policy", "enabled_engines", "log.level")] == [
+            "option host.timeout",
+            "PSENGINE_BIDS_POLICY",
+            str(path),
+            "default",
+        ]
+
+    def test_of_secret_and_secret_file_the_last_that_is_said_counts(self, written, tmp_path):
+        in_file = {"secret": "secret = 'a'", "secret_file": "secret_file = '/a'"}
+        for said, other in (("secret", "secret_file"), ("secret_file", "secret")):
+            path = written(f"[webhook]\n{in_file[said]}\n")
+            settings, origins = Settings.read_with_origins(path, environ={f"PSENGINE_WEBHOOK_{other.upper()}": "/b"})
+            assert getattr(settings.webhook, other) in ("/b", Secret("/b"))
+            assert getattr(settings.webhook, said) is None
+            assert str(origins[f"webhook.{said}"]) == "default"
+        both = {"PSENGINE_WEBHOOK_SECRET": "b", "PSENGINE_WEBHOOK_SECRET_FILE": "/b"}
+        message = "webhook.secret: cannot be set beside webhook.secret_file; choose one"
+        assert refusal(written(""), both) == f"PSENGINE_WEBHOOK_SECRET: {message}"
+        assert refusal(written("\n".join(["[webhook]", *in_file.values()]))) == message
+        with pytest.raises(SettingsError, match=message):
+            WebhookSettings(secret=Secret("b"), secret_file="/b")
 
 
 class TestRefused:
@@ -184,6 +250,101 @@ class TestRefused:
     def test_with_file_key_and_value(self, written, text, message):
         assert refusal(written(text)) == message
 
+    def test_of_several_mistakes_the_first_and_how_many_more(self, written):
+        path = written("[host]\ntimeuot = 5\nclose_timeout = 0\n[bids]\npolicy = 1\n")
+        message = refusal(path, {"PSENGINE_NETWORK_TRIES": "0"})
+        assert message == (
+            "host.timeuot: no such setting; did you mean 'timeout'? (and 3 more; 'psengine config check' tells all)"
+        )
+        problems = examine(path, environ={"PSENGINE_NETWORK_TRIES": "0"}, options={"host.timout": 1}).problems
+        assert [str(problem).removeprefix(f"{path}: ") for problem in problems] == [
+            "host.timeuot: no such setting; did you mean 'timeout'?",
+            "host.close_timeout: must be more than 0 and at most 86400 seconds, got 0",
+            "bids.policy: must be one of confidence, minimum, median, maximum, got 1",
+            "PSENGINE_NETWORK_TRIES: network.tries: must be a whole number from 1 to 100, got 0",
+            "option host.timout: no such setting; did you mean 'host.timeout'?",
+        ]
+
+    def test_what_a_higher_layer_overrides_must_be_right_all_the_same(self, written):
+        message = refusal(written("host.timeout = 0"), {"PSENGINE_HOST_TIMEOUT": "5"})
+        assert message == "host.timeout: must be more than 0 and at most 86400 seconds, got 0"
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"host.timeout": 0.0}, "host.timeout: must be more than 0 and at most 86400 seconds, got 0.0"),
+            ({"host.timeout": float("nan")}, f"host.timeout: nan is no duration: {FINITE}"),
+            ({"xyz": {}}, "xyz: no such setting"),
+            ({"webhook.secret": 5}, "webhook.secret: must be a text that is not empty"),
+        ],
+    )
+    def test_an_option_is_blamed_by_its_setting(self, written, options, message):
+        with pytest.raises(SettingsError) as caught:
+            Settings.read(written(""), environ={}, options=options)
+        assert str(caught.value) == f"option {message}"
+
+    @pytest.mark.parametrize(
+        ("text", "environ"),
+        [
+            ("[webhook]\nsecret = ['hunter2']", {}),
+            ("[webhook]\nsecret = 'hunter2", {}),
+            ("[webhook]\nsecret = hunter2", {}),
+            ("webhook = 'hunter2'", {}),
+            ("[[webhook]]\nsecret = 'hunter2'", {}),
+            ("[webhook]\nsecert = 'hunter2'", {}),
+            ("[webhook]\nsecret = 'hunter2'\nsecret_file = '/x'", {}),
+            ("[celery]\nbroker_url = 'http://user:hunter2@host'", {}),
+            ("[celery]\nbroker_url = 'amqp://user:pass@host:hunter2'", {}),
+            ("[celery]\nbroker_url = ['hunter2']", {}),
+            ("[engines]\nnano-av = 'hunter2'", {}),
+            ("[engines.nano-av]\na = " + "[" * 70 + "'hunter2'" + "]" * 70, {}),
+            ("", {"PSENGINE_BROKER_URL": "hunter2"}),
+            ("", {"PSENGINE_BROKER_URL": "amqp://user:hunter2@[::1"}),
+            ("", {"PSENGINE_BROKER_URL": "amqp://user:hunter2@host; amqp://b"}),
+            ("", {"PSENGINE_WEBHOOK_SECRET": "hunter2\udce9"}),
+            ("", {"PSENGINE_WEBHOOK_SECRET": "hunter2", "PSENGINE_WEBHOOK_SECRET_FILE": "/x"}),
+        ],
+    )
+    def test_no_message_tells_a_secret(self, written, text, environ):
+        with pytest.raises(SettingsError) as caught:
+            Settings.read(written(text), environ=environ)
+        assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+    def test_the_mask_is_not_taken_for_a_secret(self, written):
+        written_by = "that 'psengine config show' writes; write the"
+        assert refusal(written("webhook.secret = '***'")) == f"webhook.secret: is the mask {written_by} secret itself"
+        url = "amqp://user:***@host"
+        assert refusal(written(f"celery.broker_url = '{url}'")) == (
+            f"celery.broker_url: holds the mask {written_by} password itself"
+        )
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "amqp://host",
+            "amqps://user:p%40ss@host:5671/vhost",
+            "redis://localhost:6379/0",
+            "rediss://:password@host/1?ssl_cert_reqs=required",
+            "redis+socket:///run/redis.sock",
+            "amqp://a@one;amqp://b@two:5673",
+            "amqp://[::1]:5672",
+        ],
+    )
+    def test_urls_of_brokers(self, url):
+        settings = Settings.read(environ={"PSENGINE_BROKER_URL": url})
+        assert settings.celery.broker_url.reveal() == url
+
+    @pytest.mark.parametrize(
+        "url",
+        ["", "amqp://", "localhost:5672", "http://host", "amqp://host:0", "amqp://host:65536", "amqp://host:x", "amqp:///x",
+         "redis+socket://", "amqp://a;", "amqp://a b"],
+    )  # fmt: skip
+    def test_what_is_no_url_of_a_broker(self, written, url):
+        message = refusal(written(f"celery.broker_url = '{url}'"))
+        assert message.startswith(
+            "celery.broker_url: must be a URL such as amqp://user:password@host:5672 (schemes: amqp,"
+        )
+
     def test_an_address_that_is_none(self, written):
         assert refusal(written("[network]\nallow = ['10.0.0.0/99']")).startswith("network.allow")
 
@@ -231,6 +392,12 @@ class TestRefused:
                 lambda: HostSettings(observer_timeout=True),
                 "host.observer_timeout: must be more than 0 and at most 3600 seconds, got True",
             ),
+            (lambda: NetworkSettings(tries=True), "network.tries: must be a whole number from 1 to 100, got True"),
+            (lambda: NetworkSettings(allow="::1"), "network.allow: must be a list of texts, got '::1'"),
+            (lambda: NetworkSettings(ca_file=5), "network.ca_file: must be the path of a file, got 5"),
+            (lambda: Settings(enabled_engines="eicar"), "enabled_engines: must be a list of texts, got 'eicar'"),
+            (lambda: WebhookSettings(secret="a"), "webhook.secret: must be a psengine_host.settings.Secret"),
+            (lambda: LogSettings(level=-1), LEVELS),
             (
                 lambda: NetworkSettings(max_artifact_size=1e6),
                 "network.max_artifact_size: must be a number of bytes, 0 or more and at most 1 PiB, got 1000000.0",
