@@ -79,7 +79,7 @@ def log(capsys):
 
 @pytest.fixture
 def logger():
-    return logging.getLogger("psengine.engines.test")
+    return logging.getLogger("psengine_test")
 
 
 def say_all(logger):
@@ -319,12 +319,14 @@ class TestText:
             logger.warning("slow")
         with working_on(Job("nano-av")):
             logging.getLogger("vendor_sdk").warning("slow\nvery")
+        logging.getLogger("psengine.engines.nano-av.updates").warning("in setup")
         logging.getLogger("vendor_sdk").warning("slow")
         logging.getLogger().warning("root")
         assert written.lines == [
             f"psengine: WARNING: slow [engine nano-av, bounty {2**70}, delivery d-1]",
             "psengine: WARNING: slow",
             "    very [engine nano-av]",
+            "psengine: WARNING: in setup [engine nano-av]",
             "psengine: WARNING: slow [vendor_sdk]",
             "psengine: WARNING: root",
         ]
@@ -377,7 +379,7 @@ class TestJson:
         assert abs(dt.datetime.fromisoformat(timestamp).timestamp() - began) < 10
         assert line == {
             "level": "warning",
-            "logger": "psengine.engines.test",
+            "logger": "psengine_test",
             "message": "slow: 5 s",
             "engine": None,
             "bounty": None,
@@ -405,10 +407,12 @@ class TestJson:
             other.join()
         with working_on(Job("yara", "b-7")):
             logger.warning("there")
+        logging.getLogger("psengine.engines.nano").warning("in setup")
         assert [(line["engine"], line["bounty"], line["delivery"]) for line in written.objects] == [
             ("nano", "1208925819614629174706176", "d-1"),
             (None, None, None),
             ("yara", "b-7", None),
+            ("nano", None, None),
         ]
 
     def test_an_id_with_more_digits_than_python_writes(self, log, logger):
@@ -469,7 +473,7 @@ class TestJson:
         theirs = {"timestamp": "never", "level": "fine", "logger": "me", "engine": "e", "bounty": 1, "delivery": 2}
         logger.error("x", extra=theirs | {"exception": "none"})
         line = written.object
-        assert (line["level"], line["logger"], line["engine"]) == ("error", "psengine.engines.test", None)
+        assert (line["level"], line["logger"], line["engine"]) == ("error", "psengine_test", None)
         assert line["timestamp"] != "never"
         assert {key[:-1]: line[key] for key in line if key.endswith("_")} == theirs | {"exception": "none"}
 

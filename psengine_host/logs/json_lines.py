@@ -16,7 +16,7 @@ from pythonjsonlogger.json import JsonFormatter
 from psengine_host.errors import one_line
 from psengine_host.job import current_job
 from psengine_host.logs.masks import MASK, Masks
-from psengine_host.logs.records import bounty_of, cut, exception_of, message_of
+from psengine_host.logs.records import bounty_of, cut, engine_of, exception_of, message_of
 
 __all__ = ["JsonLines"]
 
@@ -52,7 +52,7 @@ class JsonLines(JsonFormatter):
             "level": _text(str(record.levelname).lower()),
             "logger": _text(str(record.name)),
             "message": _text(message_of(record, self._masks)),
-            "engine": None if job is None else _text(job.engine),
+            "engine": self._id(engine_of(record, job)),
             "bounty": None if job is None else self._id(bounty_of(job)),
             "delivery": None if job is None else self._id(job.delivery),
         }

@@ -9,11 +9,13 @@ from psengine_host.errors import one_line, shown
 from psengine_host.job import Job
 from psengine_host.logs.masks import LONGEST_SECRET, Masks
 
-__all__ = ["LONGEST_TEXT", "bounty_of", "cut", "exception_of", "message_of"]
+__all__ = ["LONGEST_TEXT", "bounty_of", "cut", "engine_of", "exception_of", "message_of"]
 
 LONGEST_TEXT: Final = 32_768
 """Characters of a message or a traceback at most."""
 
+_ENGINE_LOGGERS: Final = "psengine.engines."
+"""Before the engine's name in the name of its ``context.logger``."""
 _TRACEBACKS: Final = logging.Formatter()
 
 
@@ -73,6 +75,19 @@ def cut(text: str, masks: Masks, limit: int = LONGEST_TEXT, *, end: bool = False
         return f"({size}) …\n{tail[-limit:]}"
     head = masks(text[: limit + LONGEST_SECRET])
     return f"{head[: min(limit, len(head) - LONGEST_SECRET)]}… ({size})"
+
+
+def engine_of(record: logging.LogRecord, job: Job | None) -> str | None:
+    """The engine at work, or outside of any job (in its ``setup``, in a thread of its own) the one whose logger it is.
+
+    Args:
+        record: The record.
+        job: The job in hand.
+    """
+    if job is not None:
+        return job.engine
+    name = str(record.name)
+    return name[len(_ENGINE_LOGGERS) :].partition(".")[0] or None if name.startswith(_ENGINE_LOGGERS) else None
 
 
 def bounty_of(job: Job) -> str | None:

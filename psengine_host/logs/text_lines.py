@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from psengine_host.escapes import printable
 from psengine_host.job import current_job
 from psengine_host.logs.masks import Masks
-from psengine_host.logs.records import bounty_of, exception_of, message_of
+from psengine_host.logs.records import bounty_of, engine_of, exception_of, message_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,12 +76,11 @@ def _lines(text: str) -> str:
 def _origin(record: logging.LogRecord) -> str:
     """Who speaks of what: the job in hand, or else the library whose logger it is."""
     job = current_job()
-    if job is not None:
-        parts = (
-            ("engine", job.engine),
-            ("bounty", bounty_of(job)),
-            ("delivery", job.delivery),
-        )
+    engine = engine_of(record, job)
+    if engine:
+        parts = [("engine", engine)]
+        if job is not None:
+            parts += [("bounty", bounty_of(job) or ""), ("delivery", job.delivery or "")]
         return ", ".join(f"{what} {name}" for what, name in parts if name)
     name = str(record.name)
     return "" if name.startswith("psengine") or name in ("root", "py.warnings") else name
