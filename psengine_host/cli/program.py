@@ -112,7 +112,7 @@ def _run(command: click.Command, arguments: list[str] | None, state: State, inte
             _complain(error, state, f"the output cannot be written: {(error.strerror or str(error)).lower()}")
         else:
             where = "--debug shows where"
-            _complain(error, state, f"unexpected error, please report it ({where}): {one_line(error)}")
+            _complain(error, state, f"unexpected error, please report it ({where}): {_masked(one_line(error), state)}")
         return FAILED
 
 
@@ -120,5 +120,10 @@ def _complain(error: Exception, state: State, message: str | None = None) -> Non
     if state.debug:
         import traceback
 
-        traceback.print_exception(error)
+        click.echo(_masked("".join(traceback.format_exception(error)), state), err=True, nl=False)
     click.echo(f"psengine: {one_line(error) if message is None else message}", err=True)
+
+
+def _masked(text: str, state: State) -> str:
+    """A foreign text without secrets: what is on standard error is kept as a log by whoever runs this as a service."""
+    return text if state.log is None else state.log.masked(text)

@@ -98,6 +98,14 @@ class Log:
         if self._masks is not None:
             self._masks.add(added)
 
+    def masked(self, text: str) -> str:
+        """A text as the log would show it, for what is told without it: a traceback, an error's message.
+
+        Args:
+            text: Any text.
+        """
+        return self._the_masks()(text)
+
     def close(self) -> None:
         """Put everything back as it was before; closing twice is harmless."""
         if self._before is None:
@@ -132,17 +140,20 @@ class Log:
             self._before.calm(level)
 
     def _lines(self) -> logging.Formatter:
+        if self._json:
+            from psengine_host.logs.json_lines import JsonLines
+
+            return JsonLines(self._the_masks())
+        from psengine_host.logs.text_lines import TextLines
+
+        return TextLines(self._the_masks())
+
+    def _the_masks(self) -> Masks:
         if self._masks is None:
             from psengine_host.logs.masks import Masks
 
             self._masks = Masks(self._secrets)
-        if self._json:
-            from psengine_host.logs.json_lines import JsonLines
-
-            return JsonLines(self._masks)
-        from psengine_host.logs.text_lines import TextLines
-
-        return TextLines(self._masks)
+        return self._masks
 
 
 class _Owned(StandardError):

@@ -413,3 +413,30 @@ class TestNothingSecret:
             ended, log = run("analyze", f"http://u:hunter2@127.0.0.1:{port}/?nonce-3", "data:,x", log_format=log_format)
         assert ended.code == 3
         assert "nonce-3" not in log
+
+    @pytest.mark.parametrize("options", [[], ["--debug"]])
+    def test_no_secret_in_a_bug_s_message_and_traceback(self, psengine, engine_site, options):
+        engine_site.add(
+            "meddling",
+            """
+            from psengine_host import Analysis, hookimpl
+            from psengine_host.cli import scan
+
+            class Row:
+                def __getattr__(self, name):
+                    raise RuntimeError("amqp://user:hunter2@broker is gone, and letmein-4711")
+
+            @hookimpl
+            def analyze():
+                scan.Row = Row()  # the host itself fails on the next row
+                return Analysis.benign()
+            """,
+        )
+        process = psengine.start(*options, "analyze", "data:,x", "data:,y", env={"MEDDLING_API_KEY": "letmein-4711"})
+        _, err = process.communicate(timeout=60)
+        text = err.decode()
+        assert process.returncode == 3
+        assert "RuntimeError: amqp://***@broker is gone, and ***" in text.splitlines()[-1]
+        assert ("Traceback" in text) == bool(options)
+        assert "hunter2" not in text
+        assert "letmein" not in text
