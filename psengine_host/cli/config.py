@@ -33,7 +33,7 @@ def show(state: State, origin: bool, output_format: str) -> None:
         click.echo(line)
 
 
-@command.command("check")
+@command.command("check", short_help="Tell every mistake in a settings file and the environment.")
 @click.argument("file", metavar="[FILE]", required=False, type=click.Path())
 @click.pass_obj
 def check(state: State, file: str | None) -> int:
@@ -46,7 +46,7 @@ def check(state: State, file: str | None) -> int:
     return report.exit_code
 
 
-@command.command("path")
+@command.command("path", short_help="Show which settings file is used.")
 @click.pass_obj
 def path(state: State) -> None:
     """Show which settings file is used, whether it is there or not."""

@@ -15,8 +15,8 @@ from psengine_host.settings.sections import KINDS
 
 __all__ = ["UNUSED", "doubts"]
 
-UNUSED: Final = ("celery", "webhook")
-"""Sections of parts that this version has not."""
+UNUSED: Final = ("celery", "webhook", "network.proxy_from_environment")
+"""Settings, and whole sections, that nothing in this version uses."""
 _OPEN = stat.S_IRGRP | stat.S_IROTH
 
 
@@ -41,7 +41,7 @@ def doubts(examined: Examined, installed: Collection[str]) -> Iterator[str]:
         origin, value = examined.origins[key], examined.values.get(key)
         if origin is DEFAULT:
             continue
-        if key.rpartition(".")[0] in UNUSED:
+        if key in UNUSED or key.rpartition(".")[0] in UNUSED:
             yield f"{origin}: {key}: nothing in this version uses it"
         if key.endswith("_file") and isinstance(value, str) and not os.path.isfile(value):
             yield f"{origin}: {key}: {printable_name(value)}: no such file"
