@@ -611,10 +611,13 @@ class TestMasks:
             ("the data: URI, malformed", "the data: URI, malformed"),
             ("metadata:a,b", "metadata:a,b"),
             ("Authorization: Bearer abc.def-ghi", "Authorization: ***"),
-            ("{'Authorization': 'Basic dXNlcjpw'}", "{'Authorization': '***'}"),
-            ("(b'authorization', b'Basic dXNlcjpw')", "(b'authorization', b'***')"),
+            ("{'Authorization': 'Basic dXNlcjpw'}", "{'Authorization': ***}"),
+            ("(b'authorization', b'Basic dXNlcjpw')", "(b'authorization', b***)"),
             ("Proxy-Authorization=Basic dXNlcjpw;", "Proxy-Authorization=***"),
-            ("Set-Cookie: session=abc", "Set-Cookie: ***"),
+            ("Set-Cookie: session=abc; token=def", "Set-Cookie: ***"),
+            ('Authorization: Digest username="me", response="abc"', "Authorization: ***"),
+            (r'{"Cookie": "a=\"1\"; b=2", "n": 1}', '{"Cookie": ***, "n": 1}'),
+            ("authorization, cookies and x-rays", "authorization, cookies and x-rays"),
             ("with bearer 0123456789abcdef", "with bearer ***"),
             ("X-POLYSWARM-SIGNATURE: zzz", "X-POLYSWARM-SIGNATURE: ***"),
             (f"signature {SIGNATURE} is wrong", "signature *** is wrong"),
@@ -623,8 +626,9 @@ class TestMasks:
             (f"sha256 {SIGNATURE}", f"sha256 {SIGNATURE}"),
             (f"signature Win.Trojan in {SIGNATURE}", f"signature Win.Trojan in {SIGNATURE}"),
             ("password=hunter2 user=me", "password=*** user=me"),
-            ("{'api_key': 'abc', 'n': 1}", "{'api_key': '***', 'n': 1}"),
-            ('"access_token":"abc"', '"access_token":"***"'),
+            ("{'api_key': 'abc', 'n': 1}", "{'api_key': ***, 'n': 1}"),
+            ('"access_token":"abc"', '"access_token":***'),
+            ("password='two words' user=me", "password=*** user=me"),
             ("the password: none given", "the password: none given"),
         ],
     )
@@ -649,7 +653,7 @@ class TestMasks:
     @pytest.mark.parametrize(
         "unit",
         ["://", "://a:b", "://a@", "http://a:b@c?", "data:", "data:a,", "signature ", "authorization:", "bearer ", "@",
-         "password=", "x-api-key='", "://a:b/" + "c" * 500, "hmac'''", "? HTTP/", "?a"],
+         "password=", "x-api-key='", "://a:b/" + "c" * 500, "hmac'''", "? HTTP/", "?a", "cookie='\\", 'cookie:"'],
     )  # fmt: skip
     def test_no_line_is_slow(self, unit):
         masks = Masks([f"secret{number}" for number in range(20)])

@@ -22,14 +22,17 @@ _USER = re.compile(
     r"""|[^/?#@:\[]{0,256}:(?!\d{0,5}(?:[/?#]|\Z))[^@]{0,512}@)"""  # a password with a slash in it
 )
 _REQUEST = re.compile(r"\?\S{1,8192}( HTTP/\d)")
+_QUOTED = r"""(?:"(?:[^"\\\r\n]|\\.)*"?|'(?:[^'\\\r\n]|\\.)*'?|"""
 _HEADER = re.compile(
     r"""(?i)\b((?:proxy-)?authorization|(?:set-)?cookie|x-api-key|x-polyswarm-signature)"""
-    r"""(['"]?\s{0,4}[:=,]\s{0,4}(?:b?['"])?)(?:(?:basic|bearer|digest|negotiate|token)\s+)?[^\s'",)}\]]+"""
+    r"""((?:['"]\s{0,4}[:=,]|\s{0,4}[:=])\s{0,4}(?:b(?=['"]))?)"""
+    rf"""{_QUOTED}[^\s'"][^\r\n]*)"""  # to the line's end: cookies and digests have parts
 )
 _BEARER = re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}")
 _SIGNATURE = re.compile(r"""(?i)((?:signature|hmac)[^\w\r\n]{0,8}(?:b['"])?(?:[\w-]{2,16}[=:] ?)?)[0-9a-f]{40,}""")
 _NAMED = re.compile(
-    r"""(?i)((?:passw(?:or)?d|secret|token|api_?key)(?:=|['"]\s{0,4}[:=,]\s{0,4})(?:b?['"])?)[^\s'",;&)}\]]+"""
+    r"""(?i)((?:passw(?:or)?d|secret|token|api_?key)(?:=|['"]\s{0,4}[:=,]\s{0,4})(?:b(?=['"]))?)"""
+    rf"""{_QUOTED}[^\s'",;&)}}\]]+)"""
 )
 
 
