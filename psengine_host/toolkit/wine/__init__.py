@@ -2,6 +2,27 @@
 
 from psengine_host.toolkit.wine.errors import NoWine, WineError
 from psengine_host.toolkit.wine.loader import available, command
-from psengine_host.toolkit.wine.variables import environment
+from psengine_host.toolkit.wine.paths import as_nt_path, from_nt_path
+from psengine_host.toolkit.wine.server import (
+    WineserverStatus,
+    ensure_wineserver,
+    environment,
+    kill_wineserver,
+    start_persistent_wineserver,
+    wineserver_status,
+)
 
-__all__ = ["NoWine", "WineError", "available", "command", "environment"]
+__all__ = [
+    "NoWine",
+    "WineError",
+    "WineserverStatus",
+    "as_nt_path",
+    "available",
+    "command",
+    "ensure_wineserver",
+    "environment",
+    "from_nt_path",
+    "kill_wineserver",
+    "start_persistent_wineserver",
+    "wineserver_status",
+]

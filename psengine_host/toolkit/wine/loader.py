@@ -15,7 +15,7 @@ from typing import Final
 from psengine_host.errors import printable_name
 from psengine_host.toolkit.wine.errors import NoWine, WineError
 
-__all__ = ["available", "command", "loader", "prefix", "server", "winepath"]
+__all__ = ["available", "command", "loader", "prefix", "server"]
 
 ON_WINDOWS: Final = os.name == "nt"
 """Windows runs its programs by itself."""
@@ -105,12 +105,6 @@ def server(environ: Mapping[str, str] | None = None) -> Path:
         return _named("WINESERVER", named, environ)
     program = loader(environ)
     return _companion(program, _SERVERS, environ, "wineserver")
-
-
-def winepath(environ: Mapping[str, str] | None = None) -> Path | None:
-    """Wine's program ``winepath``, if it is beside the loader or in ``PATH``; it is built into Wine in any case."""
-    environ = os.environ if environ is None else environ
-    return _beside(loader(environ), ("winepath",)) or _in_path(("winepath",), environ)
 
 
 def prefix(environ: Mapping[str, str] | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""The environment of a Windows program that Wine runs."""
+"""The environment of a process of Wine."""
 
 from __future__ import annotations
 
@@ -7,27 +7,22 @@ from collections.abc import Mapping
 
 from psengine_host.toolkit.wine import loader
 
-__all__ = ["environment"]
+__all__ = ["child_environment"]
 
 
-def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment for a program that Wine runs.
-
-    ``WINEPREFIX`` is set to what holds; ``WINELOADER`` and ``WINESERVER``, if set, are made absolute. ``WINEDEBUG`` is
-    ``-all`` unless set, so that Wine's own messages are not mixed into the program's errors; ``WINEDLLOVERRIDES`` takes
-    .NET and the HTML engine away unless set, so that Wine does not ask, in a window that nobody sees, whether to fetch
-    them. All else (``LC_ALL``, ``TZ``, ``DISPLAY``) stays as it is.
+def child_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment that Wine is started with; nothing is started here.
 
     Args:
-        env: The whole environment to begin with; ``os.environ`` by default.
+        environ: The whole environment to begin with; ``os.environ`` by default.
 
     Returns:
-        A new dictionary. On Windows it is ``env`` as it came.
+        A new dictionary. On Windows it is ``environ`` as it came.
 
     Raises:
         WineError: ``WINELOADER`` or ``WINESERVER`` names no program, or ``WINEPREFIX`` is not absolute.
     """
-    given = os.environ if env is None else env
+    given = os.environ if environ is None else environ
     result = dict(given)
     if loader.ON_WINDOWS:
         return result

@@ -1,0 +1,238 @@
+"""Wineservers that stay: started, found, killed, and holding nothing; what is said of prefixes that Wine refuses."""
+
+import os
+import shutil
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from psengine_host.toolkit import wine
+
+
+def inside(prefix):
+    """The processes of a prefix, by their environment: number and program."""
+    mark = os.fsencode(f"WINEPREFIX={prefix}")
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (folder / "environ").read_bytes().split(b"\0"):
+                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue  # ended meanwhile
+    return found
+
+
+def until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def run(windows_program):
+    """A program under Wine, as an engine would start it, with its output read to the end."""
+
+    def ended(name, *args, **variables):
+        environment = wine.environment({**os.environ, **variables})
+        command = wine.command([windows_program(name), *args])
+        return subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
+
+    return ended
+
+
+def test_a_server_is_started_found_and_killed_and_nothing_is_left(wine_prefix):
+    assert wine.wineserver_status() == (False, wine_prefix, Path(shutil.which("wineserver")))
+    assert wine.start_persistent_wineserver() is True
+    assert wine.wineserver_status().running
+    assert wine.start_persistent_wineserver() is False
+    assert any("wineserver" in program for program in inside(wine_prefix).values())
+    assert wine.kill_wineserver() is True
+    assert not wine.wineserver_status().running
+    until(lambda: not inside(wine_prefix))
+    assert wine.kill_wineserver() is False
+
+
+def test_the_server_and_its_services_hold_nothing_of_ours(wine_prefix, windows_program, tmp_path, monkeypatch):
+    folder = tmp_path / "where the host works"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    try:
+        wine.start_persistent_wineserver()
+    finally:
+        os.close(writer)
+    os.set_blocking(reader, False)
+    assert os.read(reader, 1) == b""  # end of file: nobody else holds the other end
+    os.close(reader)
+    processes = inside(wine_prefix)
+    assert len(processes) > 3
+    for process in processes:
+        streams = [os.readlink(f"/proc/{process}/fd/{number}") for number in (0, 1, 2)]
+        assert not [stream for stream in streams if stream.startswith(("pipe:", "/dev/pts", "/dev/tty"))]
+        assert os.readlink(f"/proc/{process}/cwd") != str(folder)
+        assert os.getsid(process) != os.getsid(0)
+
+
+def test_with_a_server_that_stays_no_program_is_waited_for_twice(wine_prefix, run):
+    wine.start_persistent_wineserver()
+    begun = time.monotonic()
+    for _ in range(5):
+        assert run("exit_code", "7").returncode == 7
+    assert time.monotonic() - begun < 5 * 2  # seconds that Windows' services stay after the last program
+
+
+def test_the_variable_starts_a_server_once(wine_prefix, run):
+    assert run("say_environment", "PERSISTENT_WINESERVER", PERSISTENT_WINESERVER="0").returncode == 0
+    subprocess.run(["wineserver", "-w"], check=True, timeout=60)
+    assert run("say_environment", "HOME", PERSISTENT_WINESERVER="yes").returncode == 0
+    (server,) = [process for process, program in inside(wine_prefix).items() if "wineserver" in program]
+    assert run("say_environment", "HOME", PERSISTENT_WINESERVER="1").returncode == 0
+    assert [process for process, program in inside(wine_prefix).items() if "wineserver" in program] == [server]
+    wine.kill_wineserver()
+    wine.ensure_wineserver({**os.environ, "PERSISTENT_WINESERVER": "1"})
+    assert wine.wineserver_status().running
+
+
+@pytest.mark.parametrize("value", ["", "0"])
+def test_the_variable_at_zero_or_empty_starts_none(value, wine_prefix):
+    wine.environment({**os.environ, "PERSISTENT_WINESERVER": value})
+    assert not wine.wineserver_status().running
+
+
+def test_killing_ends_programs_and_their_grandchildren(wine_prefix, windows_program, tmp_path):
+    wine.start_persistent_wineserver()
+    began = tmp_path / "began"
+    command = wine.command([windows_program("leave_grandchild"), "600", wine.as_nt_path(began)])
+    program = subprocess.Popen(command, env=wine.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until(began.exists)
+    wine.kill_wineserver()
+    program.wait(timeout=30)  # with exit code 0, of all codes
+    until(lambda: not inside(wine_prefix))
+
+
+def test_a_prefix_is_made_where_there_is_none(wine_template, tmp_path, monkeypatch):
+    made = tmp_path / "made"
+    monkeypatch.setenv("WINEPREFIX", str(made))
+    assert not wine.wineserver_status().running
+    assert not made.exists()
+    try:
+        assert wine.start_persistent_wineserver() is True
+        assert made.stat().st_mode & 0o777 == 0o700
+        assert (made / "dosdevices/c:").is_dir()
+    finally:
+        wine.kill_wineserver()
+        shutil.rmtree(made)
+
+
+def needs_wine():
+    return pytest.mark.skipif(shutil.which("wineserver") is None, reason="Wine is not installed")
+
+
+def refusal(function, prefix, monkeypatch):
+    monkeypatch.setenv("WINEPREFIX", str(prefix))
+    with pytest.raises(wine.WineError) as caught:
+        function()
+    return str(caught.value)
+
+
+@needs_wine()
+@pytest.mark.parametrize("function", [wine.start_persistent_wineserver, wine.kill_wineserver, wine.wineserver_status])
+def test_a_prefix_that_is_a_file(function, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    assert refusal(function, tmp_path / "file", monkeypatch) == (
+        f"the Wine prefix {tmp_path}/file is not a folder; set WINEPREFIX to a folder of your own"
+    )
+
+
+@needs_wine()
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a folder away")
+@pytest.mark.parametrize("function", [wine.start_persistent_wineserver, wine.kill_wineserver, wine.wineserver_status])
+def test_a_prefix_of_somebody_else(function, tmp_path, monkeypatch):
+    (tmp_path / "theirs").mkdir()
+    os.chown(tmp_path / "theirs", 1234, 1234)
+    assert refusal(function, tmp_path / "theirs", monkeypatch) == (
+        f"the Wine prefix {tmp_path}/theirs belongs to user 1234, and Wine takes only one of user 0, who runs this; "
+        "set WINEPREFIX to a folder of your own"
+    )
+
+
+@needs_wine()
+def test_a_prefix_whose_place_does_not_exist(tmp_path, monkeypatch):
+    assert refusal(wine.start_persistent_wineserver, tmp_path / "no/prefix", monkeypatch) == (
+        f"the Wine prefix {tmp_path}/no/prefix cannot be made: {tmp_path}/no does not exist; make it, or set WINEPREFIX"
+    )
+    assert not wine.wineserver_status().running
+
+
+@needs_wine()
+def test_a_prefix_that_is_not_absolute(monkeypatch):
+    said = refusal(wine.wineserver_status, "prefix", monkeypatch)
+    assert said == "WINEPREFIX is 'prefix': Wine takes an absolute path only"
+
+
+def script(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@needs_wine()
+def test_a_server_that_does_not_come_up_is_not_waited_for(tmp_path, monkeypatch):
+    (tmp_path / "prefix").mkdir()
+    monkeypatch.setenv("WINEPREFIX", str(tmp_path / "prefix"))
+    monkeypatch.setenv("WINESERVER", script(tmp_path / "server", "exec sleep 600"))
+    with pytest.raises(wine.WineError) as caught:
+        wine.start_persistent_wineserver(timeout=0.5)
+    assert str(caught.value) == f"wineserver did not start within 0.5 s in {tmp_path}/prefix"
+
+
+@needs_wine()
+def test_a_server_that_fails_says_why(tmp_path, monkeypatch):
+    (tmp_path / "prefix").mkdir()
+    monkeypatch.setenv("WINEPREFIX", str(tmp_path / "prefix"))
+    monkeypatch.setenv("WINESERVER", script(tmp_path / "server", "echo no room >&2; exit 1"))
+    with pytest.raises(wine.WineError) as caught:
+        wine.start_persistent_wineserver()
+    assert str(caught.value) == f"wineserver cannot be started in {tmp_path}/prefix: no room"
+
+
+@needs_wine()
+def test_services_that_do_not_start_are_told(tmp_path, monkeypatch):
+    (tmp_path / "prefix").mkdir()
+    monkeypatch.setenv("WINEPREFIX", str(tmp_path / "prefix"))
+    monkeypatch.setenv("WINELOADER", script(tmp_path / "loader", "exit 9"))
+    try:
+        with pytest.raises(wine.WineError) as caught:
+            wine.start_persistent_wineserver()
+        assert str(caught.value) == (
+            f"Wine cannot start its services in {tmp_path}/prefix: wineboot ended with exit code 9"
+        )
+        assert not wine.wineserver_status().running
+    finally:
+        wine.kill_wineserver()
+
+
+def test_a_console_program_starts_five_times_faster_with_a_server_that_stays(wine_prefix, windows_program):
+    program = wine.command([windows_program("exit_code"), "5"])
+
+    def seconds():
+        begun = time.perf_counter()
+        code = subprocess.run(
+            program, env=wine.environment(), stdin=subprocess.DEVNULL, timeout=60, check=False
+        ).returncode
+        assert code == 5
+        return time.perf_counter() - begun
+
+    without = []
+    for _ in range(5):
+        wine.kill_wineserver()
+        without.append(seconds())
+    wine.kill_wineserver()
+    wine.start_persistent_wineserver()
+    with_one = [seconds() for _ in range(15)]
+    assert statistics.median(without) >= 5 * statistics.median(with_one)
