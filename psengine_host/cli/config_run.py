@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from psengine_host.cli.program import OK, USAGE
 from psengine_host.errors import SettingsError, printable_name
-from psengine_host.settings import Settings, config_path
-from psengine_host.settings.reading import examine, settle
+from psengine_host.settings import Settings
+from psengine_host.settings.reading import examine, file_of, settle
 
 __all__ = ["Report", "checked_settings", "settings_path", "shown_settings"]
 
@@ -72,7 +72,6 @@ def checked_settings(config: str | None) -> Report:
     lines += [f"warning: {doubt}" for doubt in doubts(examined, find_engines())]
     if examined.problems:
         return Report(lines, USAGE)
-    examined.warnings.clear()  # they are among the doubts
     try:
         settle(Settings, examined)
     except SettingsError as error:  # only all layers together
@@ -87,5 +86,4 @@ def settings_path(config: str | None) -> str:
     Args:
         config: The settings file named, or None.
     """
-    named = config if config is not None else os.environ.get("PSENGINE_CONFIG") or config_path()
-    return printable_name(os.fspath(named))
+    return printable_name(file_of(config, os.environ)[0])

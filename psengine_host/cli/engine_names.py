@@ -27,11 +27,12 @@ class EngineName(click.ParamType):  # type: ignore[type-arg]  # generic since cl
         from psengine_host.engines.found import find_engines
         from psengine_host.errors import SettingsError
         from psengine_host.settings import Settings
+        from psengine_host.settings.reading import examine, settle
 
         names = list(find_engines())
-        # Nobody reads an error while a shell completes: with settings that cannot be read all engines are offered.
+        # Nobody reads a message while a shell completes: with settings that cannot be read all engines are offered.
         with contextlib.suppress(SettingsError):
-            settings = Settings.read(ctx.find_root().params.get("config"))
+            settings = settle(Settings, examine(ctx.find_root().params.get("config")))
             names = [name for name in names if settings.uses(name)]
         if self._everything:
             names.append("all")

@@ -12,7 +12,7 @@ from psengine_host.settings.origins import DEFAULT, Origin, Problem
 from psengine_host.settings.sections import KINDS, SECTIONS, Settings, config_path
 from psengine_host.settings.variables import CONFIG_VARIABLE, LENIENT, VARIABLES, misspelt
 
-__all__ = ["Examined", "examine", "settle"]
+__all__ = ["Examined", "examine", "file_of", "settle", "warn"]
 
 _DEEPEST: Final = 64
 """How deep an engine's table may be nested."""
@@ -70,16 +70,45 @@ def examine(
         options: As of ``read``.
     """
     environ = os.environ if environ is None else environ
-    named = config if config is not None else environ.get(CONFIG_VARIABLE) or None
-    examined = Examined(os.fspath(config_path() if named is None else named))
-    _lay_file(examined, required=named is not None)
+    path, named = file_of(config, environ)
+    examined = Examined(path)
+    _lay_file(examined, required=named)
     _lay_variables(examined, environ)
     _lay_options(examined, options or {})
     return examined
 
 
+def file_of(config: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> tuple[str, bool]:
+    """The settings file, whether it is there or not.
+
+    Args:
+        config: As of :meth:`~psengine_host.settings.Settings.read`.
+        environ: The environment.
+
+    Returns:
+        Its path, and whether somebody named it.
+    """
+    if config is None:
+        variable = environ.get(CONFIG_VARIABLE, "")
+        config = variable if variable.strip() else None
+    return os.fspath(config_path() if config is None else config), config is not None
+
+
+def warn(examined: Examined) -> None:
+    """Log what is odd and harms nothing.
+
+    Args:
+        examined: What all layers say.
+    """
+    if examined.warnings:
+        import logging
+
+        for warning in examined.warnings:
+            logging.getLogger("psengine_host.settings").warning("%s", warning)
+
+
 def settle(kind: type[AnySettings], examined: Examined) -> AnySettings:
-    """The settings, where nothing is wrong with them; warnings are logged.
+    """The settings, where nothing is wrong with them.
 
     Args:
         kind: The class to make.
@@ -92,11 +121,6 @@ def settle(kind: type[AnySettings], examined: Examined) -> AnySettings:
         first, *others = examined.problems
         more = f" (and {len(others)} more; 'psengine config check' tells all)" if others else ""
         raise SettingsError(f"{first}{more}")
-    if examined.warnings:
-        import logging
-
-        for warning in examined.warnings:
-            logging.getLogger("psengine_host.settings").warning("%s", warning)
     arguments: dict[str, Any] = {}
     sections: dict[str, dict[str, Any]] = {}
     for key, value in examined.values.items():

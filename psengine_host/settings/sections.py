@@ -289,10 +289,12 @@ class Settings(Section, frozen=True, kw_only=True):
         Raises:
             SettingsError: As of :meth:`read`.
         """
-        from psengine_host.settings.reading import examine, settle
+        from psengine_host.settings.reading import examine, settle, warn
 
         examined = examine(config, environ, options)
-        return settle(cls, examined), examined.origins
+        settings = settle(cls, examined)
+        warn(examined)
+        return settings, examined.origins
 
     def uses(self, engine: str) -> bool:
         """Whether an engine of that name may be used."""

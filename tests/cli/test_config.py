@@ -160,8 +160,9 @@ class TestCheck:
         assert psengine("--config", "other", "config", "check").code == 2
 
     def test_every_mistake_is_told(self, config, written):
+        concurrency = "celery.worker_concurrency: must be a whole number from 1 to 1024, got 'x'"
         written("[host]\ntimeuot = 5\nclose_timeout = 0\n[bids]\npolicy = 1\n[netwrok]\n[engines]\njudge = 1\n")
-        ended = config("check", env={"PSENGINE_NETWORK_TRIES": "0", "PSENGINE_BROKER_VHOST": "\x1b"})
+        ended = config("check", env={"PSENGINE_NETWORK_TRIES": "0", "PSENGINE_WORKER_CONCURRENCY": "x"})
         assert (ended.code, ended.err) == (2, "")
         assert ended.out.splitlines() == [
             "error: psengine.toml: host.timeuot: no such setting; did you mean 'timeout'?",
@@ -170,7 +171,7 @@ class TestCheck:
             "error: psengine.toml: netwrok: no such setting; did you mean 'network'?",
             "error: psengine.toml: engines.judge: must be a table, got a number",
             "error: PSENGINE_NETWORK_TRIES: network.tries: must be a whole number from 1 to 100, got 0",
-            r"error: PSENGINE_BROKER_VHOST: celery.broker_vhost: must be a text of 1 to 255 printable characters, got '\x1b'",
+            f"error: PSENGINE_WORKER_CONCURRENCY: {concurrency}",
         ]
 
     def test_what_is_probably_not_meant_is_told_and_harms_nothing(self, config, written, work):
@@ -249,10 +250,18 @@ def test_a_file_through_a_pipe_as_shells_make_it(psengine, judge, work):
     assert f'network.ca_file = "{work}/ca.pem"\n' in ended.stdout
 
 
+def test_completion_says_nothing_of_a_misspelt_variable(psengine, judge):
+    completing = {"_PSENGINE_COMPLETE": "bash_complete", "COMP_WORDS": "psengine info ", "COMP_CWORD": "2"}
+    program = "import sys; sys.argv[0] = 'psengine'; from psengine_host.__main__ import main; main()"
+    ended = psengine(command=[sys.executable, "-c", program], env={**completing, "PSENGINE_NETWORK_ALOW": "::1"})
+    assert ended == (0, "plain,judge\n", "")
+
+
 def test_the_path_of_the_file(psengine, judge, work):
     homes = {"XDG_CONFIG_HOME": str(work)}
     assert psengine("config", "path", env=homes) == (0, f"{work}/psengine/psengine.toml\n", "")
     assert psengine("config", "path", env=homes | {"PSENGINE_CONFIG": "a.toml"}) == (0, "a.toml\n", "")
+    assert psengine("config", "path", env=homes | {"PSENGINE_CONFIG": " "}).out == f"{work}/psengine/psengine.toml\n"
     assert psengine("--config", "b.toml", "config", "path", env={"PSENGINE_CONFIG": "a.toml"}) == (0, "b.toml\n", "")
 
 

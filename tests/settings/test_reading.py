@@ -21,7 +21,7 @@ from psengine_host.settings import (
     config_path,
 )
 from psengine_host.settings.reading import examine
-from psengine_host.settings.sections import KINDS
+from psengine_host.settings.sections import KINDS, SECTIONS
 
 FULL = """
 enabled_engines = ["yara", "eicar"]
@@ -419,3 +419,10 @@ def test_a_changed_copy_is_checked_again():
     assert settings.host == HostSettings(timeout=5)
     with pytest.raises(SettingsError):
         msgspec.structs.replace(HostSettings(), timeout=-5)
+
+
+@pytest.mark.parametrize("section", [Settings, *SECTIONS.values()])
+def test_each_setting_of_a_section_has_its_kind_in_order(section):
+    own = [name for name in section.__struct_fields__ if section is not Settings or name not in {*SECTIONS, "engines"}]
+    assert list(section.KINDS) == own
+    assert list(section.__struct_fields__[: len(own)]) == own
