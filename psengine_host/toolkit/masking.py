@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,17 +47,25 @@ class Masking:
         environ: The environment of the command: values of variables with telling names are secrets.
     """
 
-    __slots__ = ("_arguments", "_pattern", "_secrets")
+    __slots__ = ("_arguments", "_environ", "_found", "_named")
 
     def __init__(
         self, arguments: Sequence[str], secrets: Iterable[str] = (), environ: Mapping[str, str] | None = None
     ) -> None:
-        guessed = [*_in_arguments(arguments), *(value for name, value in (environ or {}).items() if looks_secret(name))]
-        found = {*filter(None, secrets), *(value for value in guessed if len(value) >= _SHORTEST_GUESSED)}
-        # The longest first: one secret may be the beginning of another.
-        self._secrets = sorted(found, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, self._secrets))) if self._secrets else None
         self._arguments = arguments
+        self._named = tuple(secrets)
+        self._environ = environ or {}
+        self._found: tuple[list[str], re.Pattern[str] | None] | None = None
+
+    def _secrets(self) -> tuple[list[str], re.Pattern[str] | None]:
+        """All secrets and a pattern of them; looked for when something is shown, which is seldom."""
+        if self._found is None:
+            guessed = [*_in_arguments(self._arguments), *_in_environment(self._environ)]
+            found = {*filter(None, self._named), *(value for value in guessed if len(value) >= _SHORTEST_GUESSED)}
+            # The longest first: one secret may be the beginning of another.
+            secrets = sorted(found, key=len, reverse=True)
+            self._found = secrets, re.compile("|".join(map(re.escape, secrets))) if secrets else None
+        return self._found
 
     def masked(self, text: str, *, cut: bool = False) -> str:
         """A text without the secrets.
@@ -65,11 +74,12 @@ class Masking:
             text: Any text.
             cut: Whether the text ends where it was cut: the beginning of a secret at the end is hidden too.
         """
-        if self._pattern is None:
+        secrets, pattern = self._secrets()
+        if pattern is None:
             return text
-        text = self._pattern.sub(MASK, text)
+        text = pattern.sub(MASK, text)
         if cut:
-            for secret in self._secrets:
+            for secret in secrets:
                 length = next((n for n in range(min(len(secret), len(text)), 0, -1) if text.endswith(secret[:n])), 0)
                 if length:
                     return text[:-length] + MASK
@@ -97,6 +107,20 @@ def _in_arguments(arguments: Sequence[str]) -> list[str]:
             found.append(option["value"])
         found += [info.partition(":")[2] for info in _USER_INFO.findall(argument)]
     return found
+
+
+def _in_environment(environ: Mapping[str, str]) -> list[str]:
+    """The secret values of an environment; the working directory's variables are called PWD too."""
+    return [
+        value
+        for name, value in environ.items()
+        if looks_secret(name) and name not in ("PWD", "OLDPWD") and not _is_place(value)
+    ]
+
+
+def _is_place(value: str) -> bool:
+    """Whether a value only says where something is: ``NANOAV_SECRETS_HOME``, ``SSH_AUTH_SOCK``."""
+    return value.startswith("/") and "\0" not in value and os.path.exists(value)
 
 
 def _telling(argument: str) -> re.Match[str] | None:

@@ -111,13 +111,9 @@ class ProcessGroup:
     def is_alone(self) -> bool:
         """Whether the leader has certainly started no process; False where that is not known.
 
-        The kernel tells the number of the process, or thread, that was made last (proc_loadavg(5)). If that is the
-        leader, which is not reaped, then nothing was made after it.
+        If the leader, which is not reaped, is what was made last, then nothing was made after it.
         """
-        try:
-            return int(_read("/proc/loadavg").rsplit(b" ", 1)[1]) == self.leader
-        except (OSError, ValueError, IndexError):
-            return False
+        return self.leader is not None and _last_made() == self.leader
 
     def members(self) -> dict[int, int]:
         """The living processes of the command but for its leader, each with the time it was started at.
@@ -191,19 +187,12 @@ class ProcessGroup:
             numbers = [int(name) for name in os.listdir("/proc") if name.isdigit()]
         except OSError:
             return {}
-        first = self.leader
-        if first is not None and time.monotonic() - self._began < _NO_WRAP and max(numbers) > first:
-            # What the leader has started came after it, and so did its number, unless the numbers came around.
-            later = [number for number in numbers if number > first]
-            numbers = later if self._has_not_wrapped(first) else numbers
+        first, last = self.leader, _last_made()
+        if first is not None and last is not None and first <= last and time.monotonic() - self._began < _NO_WRAP:
+            # What the leader has started came after it, and so did its number: the numbers have not come around.
+            numbers = [number for number in numbers if first < number <= last]
         found = {number: _process(number) for number in numbers if number != os.getpid()}
         return {number: process for number, process in found.items() if process is not None}
-
-    def _has_not_wrapped(self, first: int) -> bool:
-        try:
-            return int(_read("/proc/loadavg").rsplit(b" ", 1)[1]) >= first
-        except (OSError, ValueError, IndexError):
-            return False
 
     def _is_ours(self, number: int, process: _Process) -> bool:
         if self.leader is not None and self.leader in (process.group, process.session):
@@ -212,6 +201,14 @@ class ProcessGroup:
             return self._mark in _read(f"/proc/{number}/environ")
         except OSError:  # it is gone, or belongs to another user
             return False
+
+
+def _last_made() -> int | None:
+    """The number of the process, or thread, that the kernel made last (proc_loadavg(5))."""
+    try:
+        return int(_read("/proc/loadavg").rsplit(b" ", 1)[1])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _process(number: int) -> _Process | None:

@@ -15,7 +15,6 @@ import errno
 import logging
 import math
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -223,20 +222,22 @@ def _run(command: _Command, limit: _Limit) -> CompletedCommand:
 def _follow(command: _Command, exchange: Exchange, until: float) -> tuple[bool, int | None]:
     """Start the program and see it to its end; whether that came in time, and its exit code, if there is one."""
     mark = put_mark(command.environ, os.environ.get(MARK_VARIABLE))
-    process = _start(command, exchange, mark)
-    group = ProcessGroup(process.pid, mark)
-    code = None
+    process = group = code = None
     try:
+        process = _start(command, exchange)
+        group = ProcessGroup(process.pid, mark)
         exchange.started()
         in_time = exchange.run(group, until)
-    finally:  # an interrupt ends them too
+    finally:  # an interrupt ends them too, also one before anybody knows the number of the process
+        group = group or ProcessGroup(process.pid if process else None, mark)
         try:
             if not group.ended() or not (group.is_alone() or not group.members()):
                 group.end(_GRACE, exchange.serve)
             exchange.drain()
         finally:
             code = _reaped(group)
-            process.returncode = -signal.SIGKILL if code is None else code  # so that Popen does not look for it
+            if process is not None:
+                process.returncode = -signal.SIGKILL if code is None else code  # so that Popen does not look for it
             group.close()
     return in_time, code
 
@@ -265,7 +266,7 @@ def _result(command: _Command, exchange: Exchange, code: int, seconds: float) ->
     )
 
 
-def _start(command: _Command, exchange: Exchange, mark: bytes) -> subprocess.Popen[bytes]:
+def _start(command: _Command, exchange: Exchange) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(  # noqa: S603 - no shell; what is run is the engine author's to say
             command.args,
@@ -278,13 +279,11 @@ def _start(command: _Command, exchange: Exchange, mark: bytes) -> subprocess.Pop
         )
     except (OSError, UnicodeError) as error:
         raise _not_started(command, error) from error
-    except BaseException:
-        # An interrupt between the start of the program and the moment that anybody knows of it.
-        ProcessGroup(None, mark).end(0, exchange.serve)
-        raise
 
 
 def _not_started(command: _Command, error: Exception) -> CommandNotStarted:
+    import shutil  # only an error needs it
+
     line = command.masking.command()
     program = shown(command.masking.masked(command.args[0]))
     number = error.errno if isinstance(error, OSError) else None

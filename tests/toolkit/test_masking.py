@@ -42,6 +42,13 @@ def test_values_of_variables_that_look_secret_are_hidden():
     assert masking.masked("K-123-456 of /home/joe: true") == "*** of /home/joe: true"
 
 
+def test_places_are_no_secrets(tmp_path):
+    places = {"PWD": "/gone/away", "NANOAV_SECRETS_HOME": str(tmp_path), "SSH_AUTH_SOCK": "/no/such/socket"}
+    masking = Masking(["scan", f"{tmp_path}/x"], environ=places)
+    assert masking.command() == f"scan {tmp_path}/x"
+    assert masking.masked("/gone/away /no/such/socket") == "/gone/away ***"
+
+
 def test_half_a_secret_at_a_cut_is_hidden():
     masking = Masking(["scan"], secrets=["hunter2-and-more"])
     assert masking.masked("it is hunter2-an", cut=True) == "it is ***"
