@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NoReturn
+from typing import Final
 
 __all__ = ["MASK", "Secret"]
 
@@ -13,8 +13,8 @@ MASK: Final = "***"
 class Secret:
     """A secret: its ``str``, ``repr`` and format are masked, so that no log, message or traceback tells it.
 
-    Two secrets are equal where their values are. JSON, msgpack and pickle refuse it: what is to travel is revealed
-    first, on purpose.
+    Two secrets are equal where their values are. JSON and msgpack refuse it: what is to be written down is revealed
+    first, on purpose. A pickle holds it, so that settings can be handed to a process of one's own.
 
     Args:
         value: The secret itself, not empty.
@@ -48,9 +48,3 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash((Secret, self._value))
-
-    def __deepcopy__(self, memo: object) -> Secret:
-        return self
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a Secret is not pickled; reveal() it where it must travel")

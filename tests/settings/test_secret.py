@@ -46,7 +46,7 @@ def test_no_traceback_tells_it(settings):
     assert VALUE not in "".join(traceback.format_exception(caught.value))
 
 
-@pytest.mark.parametrize("encode", [json.dumps, msgspec.json.encode, msgspec.msgpack.encode, pickle.dumps])
+@pytest.mark.parametrize("encode", [json.dumps, msgspec.json.encode, msgspec.msgpack.encode])
 def test_nothing_encodes_it(settings, encode):
     with pytest.raises(TypeError) as caught:
         encode(settings.webhook.secret)
@@ -59,7 +59,7 @@ def test_it_is_compared_by_value(settings):
     assert Secret(VALUE) == Secret(VALUE) != Secret("other")
     assert Secret(VALUE) != VALUE
     assert len({Secret(VALUE), Secret(VALUE), Secret("other")}) == 2
-    assert copy.deepcopy(settings) == settings
+    assert copy.deepcopy(settings) == pickle.loads(pickle.dumps(settings)) == settings
 
 
 @pytest.mark.parametrize("value", ["", None, 5, b"bytes"])
