@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from psengine_host.settings.variables import misspelt
 from psengine_host.toolkit import process_groups
 from psengine_host.toolkit.subprocesses import CommandTimeout, run_command
 
@@ -251,6 +252,9 @@ class TestMarks:
                 break
         assert marked.begun.exists()
         assert marked.alive() == []
+
+    def test_a_host_within_a_command_does_not_take_the_mark_for_a_setting(self):
+        assert misspelt([process_groups.MARK_VARIABLE]) == []
 
     def test_the_mark_is_another_each_time(self):
         marks = {run_command(["sh", "-c", "echo $PSENGINE_COMMAND"]).stdout for _ in range(3)}
