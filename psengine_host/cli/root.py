@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "list-engines": ("list_engines", "List the installed engines."),
     "samples": ("samples", "Write a folder of harmless samples."),
     "update": ("update", "Fetch new signatures for engines."),
+    "wine": ("wine", "Start, kill or look for the server of Windows programs."),
 }
 """Command -> module in ``psengine_host.cli`` (which holds a ``command``) and the line of its help."""
 

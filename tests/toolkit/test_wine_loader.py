@@ -2,16 +2,26 @@
 
 import os
 import subprocess
+import sys
 
 import pytest
 
+from psengine_host.errors import EngineError
 from psengine_host.toolkit import wine
+from psengine_host.toolkit.wine import loader
 
 
-def run(*args, **variables):
-    """A program under Wine, as an engine would start it."""
-    environment = wine.environment({**os.environ, **variables})
-    return subprocess.run(wine.command(args), env=environment, capture_output=True, timeout=60, check=False)
+@pytest.fixture
+def run(wine_prefix, windows_program):
+    """A program under Wine, as an engine would start it; with a server, so that nothing waits for services to end."""
+    wine.start_persistent_wineserver()
+
+    def ended(name, *args, **variables):
+        environment = wine.environment({**os.environ, **variables})
+        command = wine.command([windows_program(name), *args], environment)
+        return subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
+
+    return ended
 
 
 @pytest.fixture
@@ -28,14 +38,130 @@ def program(tmp_path):
     return make
 
 
-def test_arguments_arrive_as_they_were_given(wine_prefix, windows_program):
+@pytest.fixture
+def places(monkeypatch):
+    """Sets where distributions keep Wine."""
+
+    def among(*folders):
+        monkeypatch.setattr(loader, "_DIRECTORIES", tuple(map(str, folders)))
+
+    among()
+    return among
+
+
+def test_arguments_arrive_as_they_were_given(run):
     arguments = ["plain", "two words", 'quo"ted', "back\\slash\\", "", "Grüße €", "*.exe", "a&b|c>d%PATH%", 'end\\"']
-    done = run(windows_program("echo_arguments"), *arguments)
+    done = run("echo_arguments", *arguments)
     assert done.stdout.decode().split("\r\n") == [*arguments, ""]
     assert done.returncode == len(arguments)
     assert done.stderr == b"9 arguments\r\n"
 
 
-@pytest.mark.parametrize(("code", "seen"), [("0", 0), ("3", 3), ("255", 255), ("256", 1), ("0xffffffff", 255)])
-def test_exit_codes_are_cut_to_eight_bits(code, seen, wine_prefix, windows_program):
-    assert run(windows_program("exit_code"), code).returncode == seen
+def test_exit_codes_are_cut_to_eight_bits_and_none_to_success(run):
+    codes = {"0": 0, "3": 3, "255": 255, "256": 1, "0xffffffff": 255}
+    assert {code: run("exit_code", code).returncode for code in codes} == codes
+
+
+def test_output_comes_in_the_encoding_of_the_program(run):
+    text = "Grüße €5: sauber\r\nEnde\r\n"
+    assert run("write_encoded").stdout == text.encode("cp1252")
+    assert run("write_encoded", "utf-16").stdout == text.encode("utf-16")
+
+
+def test_a_program_sees_locale_and_time_zone_unchanged_and_nothing_of_wine_on_its_stderr(run):
+    done = run("say_environment", "LC_ALL", "TZ", "NANO_AV_PATH", LC_ALL="de_DE.UTF-8", TZ="Europe/Berlin")
+    assert done.stdout.decode().split("\r\n") == ["LC_ALL=de_DE.UTF-8", "TZ=Europe/Berlin", "NANO_AV_PATH=unset", ""]
+    assert done.stderr == b""
+
+
+def test_wines_own_program_runs_as_its_loader(run, monkeypatch):
+    """Debian's programs proper, behind its scripts; a script as the loader; a name in PATH."""
+    for named in ("/usr/lib/wine/wine64", "/usr/bin/wine", "wine"):
+        if not named.startswith("/") or os.path.exists(named):
+            assert run("exit_code", "4", WINELOADER=named).returncode == 4
+
+
+def test_the_loader_is_found_in_its_order(program, places, tmp_path):
+    there = program("usr/lib/wine/wine64")
+    places(tmp_path / "usr/lib/wine")
+    environ = {"PATH": f"{tmp_path}/a:{tmp_path}/b"}
+    assert wine.command(["x.exe"], environ) == [str(there), "x.exe"]
+    wine64 = program("a/wine64")
+    assert wine.command(["x.exe"], environ)[0] == str(wine64)
+    first = program("b/wine")
+    assert wine.command(["x.exe"], environ)[0] == str(first)
+    named = program("named/wine-9.0")
+    assert wine.command(["x.exe"], {**environ, "WINELOADER": str(named)})[0] == str(named)
+    assert wine.command(["x.exe"], {**environ, "WINELOADER": ""})[0] == str(first)
+    assert wine.command(["x.exe"], {"PATH": f"{tmp_path}/named", "WINELOADER": "wine-9.0"})[0] == str(named)
+
+
+def test_the_server_is_the_one_beside_the_loader(program, places, tmp_path):
+    environ = {"PATH": f"{tmp_path}/a"}
+    program("a/wine")
+    ours = program("opt/bin/wine")
+    (tmp_path / "link").symlink_to(ours)
+    in_path = program("a/wineserver")
+    beside = program("opt/bin/wineserver")
+    assert loader.server(environ) == in_path
+    assert loader.server({**environ, "WINELOADER": str(ours)}) == beside
+    assert loader.server({**environ, "WINELOADER": str(tmp_path / "link")}) == beside
+    assert loader.server({**environ, "WINELOADER": str(ours), "WINESERVER": str(in_path)}) == in_path
+
+
+def test_a_loader_without_a_server(program, places, tmp_path):
+    program("a/wine")
+    with pytest.raises(wine.WineUnusable) as caught:
+        loader.server({"PATH": f"{tmp_path}/a"})
+    assert str(caught.value) == f"no wineserver is beside {tmp_path}/a/wine, nor in PATH; name it in WINESERVER"
+
+
+@pytest.mark.parametrize(
+    ("named", "why"),
+    [
+        ("{folder}/none", "does not exist"),
+        ("{folder}/plain", "is not executable"),
+        ("{folder}", "is a folder"),
+        ("wine-none", "is not in PATH"),
+    ],
+)
+@pytest.mark.parametrize("variable", ["WINELOADER", "WINESERVER"])
+def test_a_variable_that_names_no_program(variable, named, why, program, tmp_path):
+    program("plain", 0o644)
+    named = named.format(folder=tmp_path)
+    environ = {"PATH": "/usr/bin:/bin", "HOME": "/root", variable: named}
+    with pytest.raises(EngineError) as caught:
+        wine.environment(environ)
+    said = f"{variable} names {named}, which {why}; name a program of Wine, or unset it"
+    assert (type(caught.value), str(caught.value)) == (wine.WineUnusable, said)
+    assert variable == "WINESERVER" or not wine.available(environ)
+
+
+def test_without_wine_it_is_said_how_to_get_it(places, tmp_path):
+    environ = {"PATH": str(tmp_path)}
+    assert not wine.available(environ)
+    with pytest.raises(wine.WineUnusable) as caught:
+        wine.command(["x.exe"], environ)
+    assert str(caught.value) == (
+        "Wine is not installed: no 'wine' or 'wine64' in PATH; install it (Debian: apt-get install wine wine64) "
+        "or name its program in WINELOADER"
+    )
+
+
+def test_the_environment_adds_what_wine_needs_and_changes_nothing_else():
+    given = {"HOME": "/home/me", "LC_ALL": "C", "TZ": "UTC", "DISPLAY": ":7", "X": "y"}
+    assert wine.environment(given) == {
+        **given,
+        "WINEPREFIX": "/home/me/.wine",
+        "WINEDEBUG": "-all",
+        "WINEDLLOVERRIDES": "mscoree=d;mshtml=d",
+    }
+    chosen = {**given, "WINEPREFIX": "/srv/wine", "WINEDEBUG": "+relay", "WINEDLLOVERRIDES": "mshtml=n"}
+    assert wine.environment(chosen) == chosen
+
+
+def test_importing_it_loads_the_standard_library_only():
+    code = "import sys, psengine_host.toolkit.wine; print([m for m in sys.modules if m.split('.')[0] in DEPS])"
+    dependencies = ["click", "rich", "msgspec", "aiohttp", "pluggy", "tenacity", "platformdirs"]
+    done = subprocess.run([sys.executable, "-c", f"DEPS = {dependencies}; {code}"], capture_output=True, check=True)
+    assert done.stdout == b"[]\n"

@@ -1,6 +1,6 @@
 """Windows programs under Wine: how they are run, what their paths are, and the server that they share."""
 
-from psengine_host.toolkit.wine.errors import NoWine, WineError
+from psengine_host.toolkit.wine.errors import WineError, WineUnusable
 from psengine_host.toolkit.wine.loader import available, command
 from psengine_host.toolkit.wine.paths import as_nt_path, from_nt_path
 from psengine_host.toolkit.wine.server import (
@@ -13,8 +13,8 @@ from psengine_host.toolkit.wine.server import (
 )
 
 __all__ = [
-    "NoWine",
     "WineError",
+    "WineUnusable",
     "WineserverStatus",
     "as_nt_path",
     "available",

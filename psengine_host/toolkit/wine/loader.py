@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from psengine_host.errors import printable_name
-from psengine_host.toolkit.wine.errors import NoWine, WineError
+from psengine_host.toolkit.wine.errors import WineError, WineUnusable
 
 __all__ = ["available", "command", "loader", "prefix", "server"]
 
@@ -83,7 +83,7 @@ def loader(environ: Mapping[str, str] | None = None) -> Path:
         return _named("WINELOADER", named, environ)
     found = _in_path(_LOADERS, environ) or _in_directories(_LOADERS)
     if found is None:
-        raise NoWine(
+        raise WineUnusable(
             "Wine is not installed: no 'wine' or 'wine64' in PATH; install it (Debian: apt-get install wine wine64) "
             "or name its program in WINELOADER"
         )
@@ -120,18 +120,18 @@ def prefix(environ: Mapping[str, str] | None = None) -> Path:
     named = environ.get("WINEPREFIX")
     if named:
         if not named.startswith("/"):
-            raise WineError(f"WINEPREFIX is {named!r}: Wine takes an absolute path only")
+            raise WineUnusable(f"WINEPREFIX is {named!r}: Wine takes an absolute path only")
         return Path(named)
     home = environ.get("HOME") or os.path.expanduser("~")
     if not home.startswith("/"):
-        raise WineError("neither WINEPREFIX nor HOME is set to an absolute path; set WINEPREFIX")
+        raise WineUnusable("neither WINEPREFIX nor HOME is set to an absolute path; set WINEPREFIX")
     return Path(home) / ".wine"
 
 
 def _companion(program: Path, names: tuple[str, ...], environ: Mapping[str, str], what: str) -> Path:
     found = _beside(program, names) or _in_path(names, environ) or _in_directories(names)
     if found is None:
-        raise WineError(f"no {what} is beside {program}, nor in PATH; name it in {what.upper()}")
+        raise WineUnusable(f"no {what} is beside {program}, nor in PATH; name it in {what.upper()}")
     return found
 
 
@@ -146,7 +146,7 @@ def _named(variable: str, named: str, environ: Mapping[str, str]) -> Path:
         why = "is not executable"
     else:
         why = "does not exist" if os.sep in named else "is not in PATH"
-    raise WineError(f"{variable} names {printable_name(named)}, which {why}; name a program of Wine, or unset it")
+    raise WineUnusable(f"{variable} names {printable_name(named)}, which {why}; name a program of Wine, or unset it")
 
 
 def _in_path(names: tuple[str, ...], environ: Mapping[str, str]) -> Path | None:

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from psengine_host.errors import printable_name
 from psengine_host.toolkit.wine import loader
 from psengine_host.toolkit.wine.child import child_environment
-from psengine_host.toolkit.wine.errors import WineError
+from psengine_host.toolkit.wine.errors import WineError, WineUnusable
 
 __all__ = [
     "WineserverStatus",
@@ -189,7 +189,7 @@ def wineserver_status(environ: Mapping[str, str] | None = None) -> WineserverSta
 def _prefix(environ: Mapping[str, str] | None, *, make: bool) -> Path:
     """The prefix, if Wine would take it; its own message for what it refuses names no variable and no way out."""
     if loader.ON_WINDOWS:
-        raise WineError("there is no wineserver on Windows: it runs its programs by itself")
+        raise WineUnusable("there is no wineserver on Windows: it runs its programs by itself")
     loader.server(environ)  # without Wine all else is beside the point
     home = loader.prefix(environ)
     where = f"the Wine prefix {printable_name(str(home))}"
@@ -199,16 +199,18 @@ def _prefix(environ: Mapping[str, str] | None, *, make: bool) -> Path:
         status = home.stat()
     except FileNotFoundError:
         if make:
-            raise WineError(
+            raise WineUnusable(
                 f"{where} cannot be made: {home.parent} does not exist; make it, or set WINEPREFIX"
             ) from None
         return home
     except OSError as error:
-        raise WineError(f"{where} cannot be used: {error.strerror}; set WINEPREFIX to a folder of your own") from error
+        raise WineUnusable(
+            f"{where} cannot be used: {error.strerror}; set WINEPREFIX to a folder of your own"
+        ) from error
     if not home.is_dir():
-        raise WineError(f"{where} is not a folder; set WINEPREFIX to a folder of your own")
+        raise WineUnusable(f"{where} is not a folder; set WINEPREFIX to a folder of your own")
     if status.st_uid != os.geteuid():
-        raise WineError(
+        raise WineUnusable(
             f"{where} belongs to user {status.st_uid}, and Wine takes only one of user {os.geteuid()}, who runs this; "
             "set WINEPREFIX to a folder of your own"
         )
