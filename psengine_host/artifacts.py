@@ -220,10 +220,11 @@ class Artifact:
         return Path(self._path or "")
 
     def as_nt_path(self) -> str:
-        """The name of :attr:`path` as a Windows program under Wine knows it.
+        """The name of :attr:`path` as a Windows program under Wine knows it; see ``toolkit.wine.as_nt_path``.
 
         Raises:
             ArtifactError: The artifact is in memory and the file cannot be written.
+            WineError: No NT path can say that name.
         """
         from psengine_host.toolkit.wine import as_nt_path
 

@@ -173,6 +173,28 @@ class TestWhatItIs:
             assert artifact.size == LARGE
 
 
+class TestUnderWine:
+    @pytest.fixture(autouse=True)
+    def prefix(self, tmp_path, monkeypatch):
+        """One that is not made yet: it will have the drive Z:, as all have."""
+        monkeypatch.setenv("WINEPREFIX", str(tmp_path / "prefix"))
+
+    def test_a_file_has_the_name_that_a_windows_program_knows(self, small):
+        assert Artifact.from_path(small).as_nt_path() == "Z:" + str(small).replace("/", "\\")
+
+    def test_bytes_get_a_file_for_it(self, tmp_path):
+        with Spool(tmp_path) as spool, Artifact.from_bytes(b"content", spool=spool) as artifact:
+            name = artifact.as_nt_path()
+            assert name == "Z:" + str(artifact.path).replace("/", "\\")
+            assert artifact.path.read_bytes() == b"content"
+            assert spool.used == 7
+
+    def test_a_closed_one_has_no_name(self, small):
+        artifact = Artifact.from_path(small, name="x")
+        artifact.close()
+        assert refusal(artifact.as_nt_path) == "x: is closed; its bytes can be had until close() only"
+
+
 class TestNothingIsReadBeforeItIsAskedFor:
     OPENED = """
         import os, sys
