@@ -54,6 +54,27 @@ class Opener:
             InvalidBounty: It is a URI that cannot be one.
         """
         artifact = self._artifact(item)
+        return artifact, self.bounty_of(item, artifact)
+
+    def fetch(self, item: RemoteInput, deadline: float) -> Artifact:
+        """The content of a URL. Close it when done.
+
+        Args:
+            item: The input.
+            deadline: When the fetch must have ended, on the clock of ``time.monotonic``.
+
+        Raises:
+            ArtifactError: It cannot be had.
+            InvalidBounty: It is a URI that cannot be one.
+        """
+        return self._obtainer.obtain(_provisional(item.uri, ArtifactType.FILE), deadline)
+
+    def bounty_of(self, item: Input, artifact: Artifact) -> Bounty:
+        """The local bounty of an input whose artifact is there; if it cannot be made, the artifact is closed.
+
+        Raises:
+            ArtifactError: The artifact cannot be read.
+        """
         try:
             bounty = bounty_for(artifact, identify=True, lifetime=self._lifetime)
             if isinstance(item, (TextInput, RemoteInput)):
@@ -61,7 +82,7 @@ class Opener:
         except BaseException:
             artifact.close()
             raise
-        return artifact, bounty
+        return bounty
 
     def read_bounty(self, item: FileInput | StreamInput) -> Bounty:
         """The bounty that a file or a stream holds in JSON.

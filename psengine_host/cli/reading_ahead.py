@@ -17,10 +17,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from psengine_host.artifacts import KEPT_IN_MEMORY, Artifact
 from psengine_host.cli.inputs import FileInput, Input
+
+if TYPE_CHECKING:
+    from psengine_host.cli.fetching_ahead import Fetch
 
 __all__ = ["Turn", "read_ahead"]
 
@@ -41,15 +44,17 @@ class Turn:
         item: The input.
         engines: The names of the engines that judge it.
         artifact: Its artifact, read and identified; None where that has not been done, or failed.
-        seconds: How long that took.
+        fetch: Its fetch, where that began before its turn.
+        seconds: How long reading it took.
     """
 
-    __slots__ = ("artifact", "engines", "item", "seconds")
+    __slots__ = ("artifact", "engines", "fetch", "item", "seconds")
 
     def __init__(self, item: Input, engines: Sequence[str]) -> None:
         self.item = item
         self.engines = engines
         self.artifact: Artifact | None = None
+        self.fetch: Fetch | None = None
         self.seconds = 0.0
 
 

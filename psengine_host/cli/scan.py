@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from psengine_host.artifacts import Artifact
 from psengine_host.bounty import Bounty
+from psengine_host.cli.fetching_ahead import fetch_ahead
 from psengine_host.cli.inputs import FileInput, Input, RemoteInput, StreamInput
 from psengine_host.cli.opening import Opener
 from psengine_host.cli.reading_ahead import Turn, read_ahead
@@ -32,7 +33,7 @@ class Scan:
         deliver: Whether to send each bounty's answer to its ``response_url``.
         done: What an earlier run has written already.
         interrupted: Tells whether the user wants to stop: an engine may raise ``KeyboardInterrupt`` by itself.
-        ahead: Whether files are read and identified before their turn; only for inputs that wait for nobody.
+        ahead: Whether files are read and URLs fetched before their turn; only for inputs that wait for nobody.
     """
 
     def __init__(
@@ -59,7 +60,9 @@ class Scan:
     def rows(self, inputs: Iterable[Input]) -> Iterator[Row]:
         """One row an input and engine, in order. What fails is a row too; only the user's interrupt is raised."""
         turns = self._turns(inputs)
-        for turn in read_ahead(turns) if self._ahead else turns:
+        if self._ahead:
+            turns = fetch_ahead(read_ahead(turns), self._opener.fetch, self._host.settings.host.timeout)
+        for turn in turns:
             self.current = turn.item.name
             first = True
             for row in self._judged(turn):
@@ -89,6 +92,10 @@ class Scan:
                 artifact = self._shared(bounty, turn.engines)
             elif turn.artifact is not None and turn.artifact.is_current():
                 artifact, bounty = turn.artifact, self._host.bounty_for(turn.artifact, identify=True)
+            elif (
+                turn.fetch is not None and (fetched := turn.fetch.result(self._host.settings.host.timeout)) is not None
+            ):
+                artifact, bounty = fetched, self._opener.bounty_of(item, fetched)
             else:
                 artifact, bounty = self._opener.open(item)
         except (ArtifactError, InvalidBounty) as error:
