@@ -11,24 +11,10 @@ import msgspec
 
 from psengine_host.bid_policies import BidPolicy
 from psengine_host.errors import SettingsError
-from psengine_host.settings.kinds import (
-    Addresses,
-    Boolean,
-    BrokerUrl,
-    Choice,
-    Duration,
-    FilePath,
-    Integer,
-    Kind,
-    LogLevel,
-    Names,
-    SecretText,
-    Size,
-    TaskTemplate,
-    Text,
-)
+from psengine_host.settings.kinds import Boolean, Choice, Duration, Integer, Kind, LogLevel, Size
 from psengine_host.settings.origins import Origin
 from psengine_host.settings.secret import Secret
+from psengine_host.settings.text_kinds import Addresses, BrokerUrl, FilePath, Names, SecretText, TaskTemplate, Text
 
 __all__ = [
     "KINDS",

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
 from typing import Any, Final
 
-from psengine_host.settings.kinds import masked_url
 from psengine_host.settings.origins import DEFAULT, Origin
 from psengine_host.settings.secret import MASK
 from psengine_host.settings.sections import KINDS, SECTIONS, Settings
+from psengine_host.settings.text_kinds import masked_url
 
 __all__ = ["as_lines", "as_plain", "as_toml", "looks_secret"]
 
