@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from psengine_host.job import Job, working_on
 from psengine_host.outcome import Outcome
 
 __all__ = ["QUEUE_LENGTH", "Listener"]
@@ -96,7 +97,9 @@ class Listener:
                 except IndexError:  # empty, or emptied just now by whoever gave this listener up
                     break
                 self._busy_since = time.monotonic()
-                self._hear(outcome)
+                deadline = self._busy_since + self._timeout
+                with working_on(Job(outcome.engine, outcome.bounty.id, deadline=deadline)):
+                    self._hear(outcome)
                 self._busy_since = 0.0
             with self._wake:
                 if self._given_up or (self._closing and not self._queue):

@@ -25,6 +25,7 @@ from psengine_host.engines.loaded import Engine
 from psengine_host.environment import EngineEnvironment
 from psengine_host.errors import EngineFault, shown
 from psengine_host.hookspecs import Context
+from psengine_host.job import Job, current_job, working_on
 from psengine_host.outcome import Outcome
 from psengine_host.settings import Settings
 from psengine_host.spool import Spool
@@ -313,7 +314,8 @@ class _Yielding(Generic[T]):
 @contextmanager
 def _blaming(engine: str, hook: str) -> Iterator[None]:
     try:
-        yield
+        with working_on(current_job() or Job(engine)):
+            yield
     except (KeyboardInterrupt, EngineFault):
         raise
     except BaseException as error:

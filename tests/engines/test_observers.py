@@ -12,6 +12,7 @@ from psengine_host.engines.observers import Observers, load_observer
 from psengine_host.engines.running import context_for
 from psengine_host.errors import UsageError
 from psengine_host.hookspecs import hookimpl
+from psengine_host.job import current_job, seconds_left
 from psengine_host.outcome import Failure, FailureKind, Outcome
 from psengine_host.settings import Settings
 from psengine_host.spool import Spool
@@ -363,3 +364,19 @@ def test_one_that_is_installed_and_named_too_hears_once(engine_site, context, mo
     observers.notify(outcome(1))
     observers.close()
     assert len(named.heard) == 1
+
+
+def test_the_job_in_hand_is_the_outcomes_with_the_observers_own_limit(observe):
+    jobs = []
+
+    class Noting:
+        @hookimpl
+        def on_success(self):
+            jobs.append((current_job(), seconds_left()))
+
+    observers = observe(Noting(), timeout=30.0)
+    observers.notify(outcome(7))
+    observers.close()
+    [(job, left)] = jobs
+    assert (job.engine, job.bounty) == (outcome(7).engine, outcome(7).bounty.id)
+    assert 0 < left <= 30

@@ -12,6 +12,7 @@ from psengine_host.bounty import Bounty
 from psengine_host.engines.loaded import Engine, load_engine
 from psengine_host.engines.running import MAX_SHARED, Home, Session, context_for, frozen
 from psengine_host.errors import EngineError, EngineFault
+from psengine_host.job import Job, current_job
 from psengine_host.outcome import Failure, FailureKind, Outcome
 from psengine_host.settings import Settings
 from psengine_host.spool import Spool
@@ -474,3 +475,42 @@ def test_with_debug_logging_a_failing_callback_shows_its_traceback(start, caplog
     with caplog.at_level(logging.DEBUG, "psengine_host.engines.running"):
         home.hear(GOOD)
     assert "Traceback (most recent call last)" in caplog.text
+
+
+def test_the_job_in_hand_outside_of_any_bounty_is_the_engines(start):
+    home, log = start("""
+from psengine_host.job import current_job
+
+@hookimpl
+def setup():
+    log.append(("setup", current_job()))
+    yield {}
+    log.append(("teardown", current_job()))
+
+@hookimpl
+def open_session():
+    log.append(("open_session", current_job()))
+
+@hookimpl
+def info():
+    log.append(("info", current_job()))
+    return EngineInfo()
+
+@hookimpl
+def update():
+    log.append(("update", current_job()))
+
+@hookimpl
+def commands():
+    log.append(("commands", current_job()))
+    return []
+""")
+    with Session(home.engine, home.start()) as session:
+        session.commands()
+        home.update()
+    home.stop()
+    assert [name for name, _ in log] == [
+        "setup", "open_session", "info", "commands", "update", "setup", "teardown", "teardown",
+    ]  # fmt: skip
+    assert {job for _, job in log} == {Job("scan")}
+    assert current_job() is None
