@@ -14,6 +14,8 @@ __all__ = ["CompletedCommand", "excerpt"]
 _EXCERPT = 400
 """Characters of what a program wrote that an error message shows."""
 _EXCERPT_LINES = 5
+_TAIL = 1 << 14
+"""Characters from the end in which these lines are looked for: a list of millions takes much memory."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -107,7 +109,8 @@ def excerpt(command: CompletedCommand, masking: Masking) -> str:
     """
     for text, cut in ((command.stderr, command.stderr_truncated), (command.stdout, command.stdout_truncated)):
         # Masked as a whole: a secret must not be cut into two halves that are shown.
-        lines = [line for line in masking.masked(text, cut=cut).split("\n") if line.strip()][-_EXCERPT_LINES:]
+        tail = masking.masked(text, cut=cut)[-_TAIL:]
+        lines = [line for line in tail.split("\n") if line.strip()][-_EXCERPT_LINES:]
         if lines:
             shown = " | ".join(" ".join(line.split()) for line in lines)
             shown = "".join(

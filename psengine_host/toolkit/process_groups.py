@@ -204,8 +204,10 @@ class ProcessGroup:
 
 
 def _last_made() -> int | None:
-    """The number of the process, or thread, that the kernel made last (proc_loadavg(5))."""
+    """The number of the process, or thread, that the kernel made last (proc_loadavg(5)); None where it does not say."""
     try:
+        if os.stat("/proc/loadavg").st_dev != os.stat("/proc").st_dev:
+            return None  # a container's own (lxcfs), which is some seconds old
         return int(_read("/proc/loadavg").rsplit(b" ", 1)[1])
     except (OSError, ValueError, IndexError):
         return None

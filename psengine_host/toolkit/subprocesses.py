@@ -127,7 +127,7 @@ def run_command(
         CommandTimeout: It took too long and was ended, or there was no time left to start it.
         CommandFailed: It ended with an exit code other than 0 and ``check`` is set, or the exit code is lost.
     """
-    named = (secrets,) if isinstance(secrets, str) else tuple(secrets)
+    named = _named(secrets)
     words = _words(args, named)
     try:
         environ = command_environment(env)
@@ -148,11 +148,20 @@ def run_command(
             decoder(encoding),
             Masking(words, named, environ),
         )
+        limit = _limit(seconds, deadline)
     except (ValueError, TypeError) as error:
         line = Masking(words, named).command()
         raise InvalidCommand(f"{line} was not started: {error}", line) from error
-    result = _run(command, _limit(seconds, deadline))
+    result = _run(command, limit)
     return result.check() if check else result
+
+
+def _named(secrets: Iterable[str]) -> tuple[str, ...]:
+    named = (secrets,) if isinstance(secrets, str) else tuple(secrets)
+    for secret in named:
+        if not isinstance(secret, str):
+            raise InvalidCommand(f"secrets: must be texts, and one is of type {type(secret).__name__}")
+    return named
 
 
 def _words(args: Sequence[Argument], secrets: tuple[str, ...]) -> list[str]:
@@ -189,6 +198,8 @@ def _limit(seconds: float, deadline: float | None) -> _Limit:
         over = f"the {left:.1f} s that were left for the bounty"
         limits.append(_Limit(now + left, over, "the time for the bounty is over"))
     if deadline is not None:
+        if not isinstance(deadline, (int, float)) or math.isnan(deadline):
+            raise ValueError(f"deadline: must be a number on the clock of time.monotonic, not {shown(deadline)}")
         over = f"its deadline, {deadline - now:.1f} s after its start,"
         limits.append(_Limit(deadline, over, "its deadline is over"))
     return min(limits)
@@ -199,7 +210,10 @@ def _run(command: _Command, limit: _Limit) -> CompletedCommand:
     if limit.until <= began:
         line = command.masking.command()
         raise CommandTimeout(f"{line} was not started: {limit.already_over}", line)
-    exchange = Exchange(command.data, command.max_output)
+    try:
+        exchange = Exchange(command.data, command.max_output)
+    except OSError as error:  # no file descriptor is left
+        raise _not_started(command, error) from error
     try:
         in_time, code = _follow(command, exchange, limit.until)
     finally:
@@ -282,28 +296,35 @@ def _start(command: _Command, exchange: Exchange) -> subprocess.Popen[bytes]:
 
 
 def _not_started(command: _Command, error: Exception) -> CommandNotStarted:
-    import shutil  # only an error needs it
-
     line = command.masking.command()
     program = shown(command.masking.masked(command.args[0]))
     number = error.errno if isinstance(error, OSError) else None
     kind = CommandNotStarted
     reason = getattr(error, "strerror", None) or str(error)
-    found = shutil.which(command.args[0], mode=os.F_OK, path=command.environ.get("PATH"))
-    if command.cwd is not None and not os.path.isdir(command.cwd):
-        reason = f"the working directory {shown(command.cwd)} is no folder"
-    elif number in (errno.ENOENT, errno.ENOTDIR) and found is None:
-        kind = CommandNotFound
-        where = "" if os.sep in command.args[0] else " in PATH"
-        reason = f"there is no program {program}{where}; install it, or name it with its whole path"
-    elif number in (errno.ENOENT, errno.ENOTDIR):
-        reason = f"what {program} is run by is missing (the program in its first line, or the system's loader)"
-    elif os.path.isdir(found or command.args[0]):
-        reason = f"{program} is a folder"
-    elif number == errno.EACCES:
-        reason = f"{program} may not be executed by this user; see its mode, and those of the folders above it"
+    if number in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+        kind, reason = _not_found(command, program, missing=number != errno.EACCES)
     elif number == errno.ENOEXEC:
         reason = f"{program} is no program that this system runs; run a Windows program with wine=True"
     elif number == errno.E2BIG:
         reason = "its arguments and environment are too long; hand over a list in a file"
     return kind(f"{line} was not started: {reason}", line)
+
+
+def _not_found(command: _Command, program: str, *, missing: bool) -> tuple[type[CommandNotStarted], str]:
+    """What is not there, or may not be used: the folder, the program, or what that is run by."""
+    import shutil  # only an error needs it
+
+    name = command.args[0]
+    found = shutil.which(name, mode=os.F_OK, path=command.environ.get("PATH"))
+    if command.cwd is not None and not os.path.isdir(command.cwd):
+        return CommandNotStarted, f"the working directory {shown(command.cwd)} is no folder"
+    if os.path.isdir(found or name):
+        return CommandNotStarted, f"{program} is a folder"
+    if not missing:
+        why = "may not be executed by this user; see its mode, and those of the folders above it"
+        return CommandNotStarted, f"{program} {why}"
+    if found is not None:
+        why = "is run by is missing (the program in its first line, or the system's loader)"
+        return CommandNotStarted, f"what {program} {why}"
+    where = "" if os.sep in name else " in PATH"
+    return CommandNotFound, f"there is no program {program}{where}; install it, or name it with its whole path"

@@ -1,7 +1,6 @@
 import logging
 import os
 import pickle
-import resource
 import signal
 import sys
 import threading
@@ -13,6 +12,7 @@ import pytest
 
 from psengine_host.errors import EngineError, EngineTimeout
 from psengine_host.job import Job, working_on
+from psengine_host.quantities import parse_size
 from psengine_host.toolkit import subprocesses
 from psengine_host.toolkit.subprocesses import (
     CommandError,
@@ -204,14 +204,24 @@ class TestMaxOutput:
     def test_a_cut_within_a_character(self):
         assert run_command(["printf", "a€"], max_output=3).stdout == "a"
 
-    def test_an_endless_writer_takes_no_memory(self):
-        run_command(["true"])
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        with nothing_left(), pytest.raises(CommandTimeout) as caught:
-            run_command(["yes"], timeout=2, max_output="1 MB")
-        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # kilobytes
-        assert caught.value.result.stdout_truncated
-        assert len(caught.value.result.stdout_bytes) == 1_000_000
+    @pytest.mark.parametrize(("limit", "megabytes"), [("1 MB", 10), ("16 MB", 90)])
+    def test_an_endless_writer_takes_no_memory(self, limit, megabytes):
+        """What is kept is there as bytes and as text, and once more while it is made; nothing grows beyond."""
+        source = (
+            "import resource\n"
+            "from psengine_host.toolkit.subprocesses import CommandTimeout, run_command\n"
+            "run_command(['true'])\n"
+            "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+            "try:\n"
+            f"    run_command(['yes', 'no'], timeout=3, max_output={limit!r}, secrets=['maybe'])\n"
+            "except CommandTimeout as error:\n"
+            "    assert error.result.stdout_truncated\n"
+            "    print(len(error.result.stdout_bytes), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+        )
+        done = python(source, env={"PYTHONPATH": os.pathsep.join(sys.path)}, timeout=100).check()
+        kept, kilobytes = map(int, done.stdout.split())
+        assert kept == parse_size(limit)
+        assert kilobytes < megabytes * 1000
 
 
 class TestLimits:
@@ -391,6 +401,8 @@ class TestWhatCannotBeStarted:
             ({"max_output": "much"}, "'much' is no size"),
             ({"max_output": -1}, "-1 is no size"),
             ({"encoding": "utf_9"}, "there is no encoding 'utf_9'; did you mean 'utf_8'?"),
+            ({"deadline": float("nan")}, "deadline: must be a number on the clock of time.monotonic, not nan"),
+            ({"deadline": "10s"}, "deadline: must be a number on the clock of time.monotonic, not '10s'"),
             ({"cwd": 3}, "expected str, bytes or os.PathLike object, not int"),
         ],
     )
@@ -398,6 +410,30 @@ class TestWhatCannotBeStarted:
         with pytest.raises(InvalidCommand) as caught:
             run_command(["true", "--token=abc"], **options)
         assert str(caught.value).startswith(f"true --token=*** was not started: {message}")
+
+    def test_secrets_that_are_no_text(self):
+        with pytest.raises(InvalidCommand, match=r"^secrets: must be texts, and one is of type bytes$"):
+            run_command(["true"], secrets=[b"hunter2"])
+
+    @pytest.mark.parametrize("free", range(12))
+    def test_without_descriptors_there_is_an_error_or_a_result(self, free):
+        """However many there are: never a hang, a traceback of the system's, or something left behind."""
+        source = (
+            "import os, resource\n"
+            "from psengine_host.toolkit.subprocesses import CommandNotStarted, run_command\n"
+            "run_command(['true'])\n"
+            "used = len(os.listdir('/proc/self/fd')) - 1\n"
+            f"resource.setrlimit(resource.RLIMIT_NOFILE, (used + {free}, 4096))\n"
+            "try:\n"
+            "    print(run_command(['echo', 'done']).stdout, end='')\n"
+            "except CommandNotStarted as error:\n"
+            "    print(error)\n"
+            "resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))\n"
+            "assert len(os.listdir('/proc/self/fd')) - 1 == used\n"
+        )
+        done = python(source, env={"PYTHONPATH": os.pathsep.join(sys.path)}, timeout=100).check()
+        assert done.stdout in ("done\n", "echo done was not started: Too many open files\n")
+        assert done.stderr == ""
 
     def test_an_argument_that_no_program_can_get(self):
         with nothing_left(), pytest.raises(CommandNotStarted, match="surrogates not allowed"):
