@@ -24,6 +24,7 @@ from psengine_host.engines.observers import Observers
 from psengine_host.engines.running import context_for
 from psengine_host.errors import PsengineError, UsageError, nearest
 from psengine_host.hookspecs import Context
+from psengine_host.network.fetcher import Fetcher
 from psengine_host.obtaining import Obtainer
 from psengine_host.outcome import Outcome
 from psengine_host.pipeline import EngineProfile, unavailable
@@ -92,7 +93,8 @@ class Host:
         self.catalog = usable_engines(settings) if catalog is None else catalog
         self.spool = Spool(max_size=settings.spool.max_size)
         self.spool.sweep()
-        self.obtainer = Obtainer(settings, self.spool)
+        self.fetcher = Fetcher(settings.network)
+        self.obtainer = Obtainer(settings, self.spool, self.fetcher)
         self._contexts: dict[str, Context] = {}
         self._wrappers: list[Wrapper] | None = None
         self._couriers: ThreadPoolExecutor | None = None
@@ -194,18 +196,14 @@ class Host:
         Raises:
             UsageError: The bounty has no ``response_url``.
         """
-        from psengine_host.network.delivery import deliver_now
-        from psengine_host.network.guard import NetworkGuard
-
         bounty = outcome.bounty
         if bounty.response_url is None:
             raise UsageError(f"bounty {bounty.id} has no response_url: there is nowhere to deliver to")
         left = (bounty.expiration - datetime.now(UTC)).total_seconds()
-        return deliver_now(
+        return self.fetcher.deliver(
             bounty.response_url,
             msgspec.json.encode(outcome.answer()),
             idempotency_key=idempotency_key(bounty, outcome.engine),
-            guard=NetworkGuard(self.settings.network.allow),
             deadline=time.monotonic() + min(max(left, DELIVERY_GRACE), DELIVERY_LIMIT),
         )
 
@@ -268,6 +266,7 @@ class Host:
                 if outstanding := sum(not delivery.done() for delivery in self._deliveries):
                     logger.error("%d answers were not delivered in the time there is at the end", outstanding)
                 self._couriers.shutdown(wait=False, cancel_futures=True)
+            self.fetcher.close()
             self.observers.close(deadline)
             self.obtainer.close()
             self.spool.close()

@@ -222,7 +222,8 @@ def _tls_context(ca_file: str | None) -> ssl.SSLContext | bool:
     try:
         context.load_verify_locations(cafile=ca_file)
     except OSError as error:
-        raise BadAnswer(f"the CA file {ca_file!r} cannot be used: {error.strerror or error}") from error
+        reason = f"{error.strerror or error}; see the setting network.ca_file"
+        raise BadAnswer(f"the CA file {ca_file!r} cannot be used: {reason}") from error
     return context
 
 

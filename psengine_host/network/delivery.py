@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from psengine_host.network.client import Answer, HttpClient
 
-__all__ = ["Delivery", "DeliveryLimits", "DeliveryStatus", "deliver", "deliver_now", "deliver_over"]
+__all__ = ["Delivery", "DeliveryLimits", "DeliveryStatus", "deliver", "deliver_now", "deliver_over", "refused_at_once"]
 
 _KEY: Final = re.compile(r"[!-~]{1,255}\Z")
 
@@ -120,7 +120,7 @@ async def deliver(
     """
     limits = limits or DeliveryLimits()
     started = time.monotonic()
-    if (refused := _refused_at_once(url, idempotency_key)) is not None:
+    if (refused := refused_at_once(url, idempotency_key)) is not None:
         return refused
     from psengine_host.network.client import HttpClient  # 130 ms of aiohttp, for those who connect
 
@@ -159,7 +159,7 @@ async def deliver_over(
     """``deliver`` over the connections of a client, for those who deliver many; ``ca_file`` is then the client's."""
     limits = limits or DeliveryLimits()
     started = time.monotonic()
-    if (refused := _refused_at_once(url, idempotency_key)) is not None:
+    if (refused := refused_at_once(url, idempotency_key)) is not None:
         return refused
 
     def ended(status: DeliveryStatus, reason: str) -> Delivery:
@@ -181,8 +181,12 @@ async def deliver_over(
         return ended(DeliveryStatus.RETRY, str(error))
 
 
-def _refused_at_once(url: str, idempotency_key: str) -> Delivery | None:
-    """What needs no connection to be seen."""
+def refused_at_once(url: str, idempotency_key: str) -> Delivery | None:
+    """The attempt's outcome where no connection is needed to see it; None where one is.
+
+    Raises:
+        ValueError: ``idempotency_key`` cannot be a header.
+    """
     if not _KEY.match(idempotency_key):
         raise ValueError(f"idempotency_key must be 1 to 255 visible ASCII characters, got '{clean(idempotency_key)}'")
     try:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from psengine_host.network.client import Answer, HttpClient
 
-__all__ = ["FetchLimits", "Fetched", "fetch", "fetch_now", "fetch_over"]
+__all__ = ["FetchLimits", "Fetched", "fetch", "fetch_data", "fetch_now", "fetch_over", "require_fetchable"]
 
 _CONTENT: Final = (200, 203)
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
@@ -109,7 +109,7 @@ async def fetch(
         FetchError: Whatever the reason.
     """
     if is_data_uri(uri):
-        return _fetch_data(uri, destination, limits, sha256)
+        return fetch_data(uri, destination, limits.max_size, sha256)
     try:
         require_http(uri, _TAKEN)
         from psengine_host.network.client import HttpClient  # 130 ms of aiohttp, for those who connect
@@ -119,6 +119,18 @@ async def fetch(
         raise FetchError(uri, str(error)) from error
     async with client:
         return await fetch_over(client, uri, destination, limits=limits, deadline=deadline, sha256=sha256)
+
+
+def require_fetchable(uri: str) -> None:
+    """Pass a URI whose scheme is fetched over a connection, or raise.
+
+    Raises:
+        FetchError: Another scheme.
+    """
+    try:
+        require_http(uri, _TAKEN)
+    except NetworkError as error:
+        raise FetchError(uri, str(error)) from error
 
 
 def fetch_now(
@@ -132,7 +144,7 @@ def fetch_now(
 ) -> Fetched:
     """``fetch`` for code that is not asynchronous, with or without an event loop running in its thread."""
     if is_data_uri(uri):
-        return _fetch_data(uri, destination, limits, sha256)
+        return fetch_data(uri, destination, limits.max_size, sha256)
     return run_now(
         lambda: fetch(uri, destination, limits=limits, guard=guard, deadline=deadline, sha256=sha256),
     )
@@ -149,7 +161,7 @@ async def fetch_over(
 ) -> Fetched:
     """``fetch`` over the connections of a client, for those who fetch many; ``limits.ca_file`` is then the client's."""
     if is_data_uri(uri):
-        return _fetch_data(uri, destination, limits, sha256)
+        return fetch_data(uri, destination, limits.max_size, sha256)
     sink = _Sink(destination, limits.max_size)
     try:
         require_http(uri, _TAKEN)
@@ -167,10 +179,15 @@ async def fetch_over(
         raise
 
 
-def _fetch_data(uri: str, destination: BinaryIO, limits: FetchLimits, sha256: str | None) -> Fetched:
-    sink = _Sink(destination, limits.max_size)
+def fetch_data(uri: str, destination: BinaryIO, max_size: int, sha256: str | None) -> Fetched:
+    """``fetch`` for a ``data:`` URI, which carries its artifact: nothing is connected to, and nothing is waited for.
+
+    Raises:
+        FetchError: Whatever the reason.
+    """
+    sink = _Sink(destination, max_size)
     try:
-        sink.write(decode_data_uri(uri, limits.max_size).data)
+        sink.write(decode_data_uri(uri, max_size).data)
         return sink.finish(sha256)
     except NetworkError as error:
         sink.discard()

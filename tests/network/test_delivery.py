@@ -265,7 +265,9 @@ def test_an_untrusted_certificate_is_worth_another_attempt_and_a_private_ca_can_
 def test_a_ca_file_that_cannot_be_used_loses_no_answer(guard, tmp_path):
     delivery = attempt("https://127.0.0.1:9/", guard, limits=DeliveryLimits(ca_file=str(tmp_path / "none.pem")))
     assert delivery.status is DeliveryStatus.RETRY
-    assert delivery.reason.endswith("none.pem' cannot be used: No such file or directory")
+    assert delivery.reason.endswith(
+        "none.pem' cannot be used: No such file or directory; see the setting network.ca_file"
+    )
 
 
 @pytest.mark.parametrize("key", ["", "a b", "a\r\nX: y", "ü", "x" * 256])

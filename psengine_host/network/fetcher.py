@@ -1,0 +1,197 @@
+"""The network for code that is not asynchronous: one client with one pool of connections, usable from any thread."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from concurrent.futures import Future, wait
+from typing import TYPE_CHECKING, BinaryIO, Final, Self, TypeVar
+
+if TYPE_CHECKING:
+    from psengine_host.network.delivery import Delivery
+    from psengine_host.network.exchanges import Exchanges
+    from psengine_host.network.fetching import Fetched
+    from psengine_host.settings import NetworkSettings
+
+__all__ = ["Fetcher"]
+
+T = TypeVar("T")
+
+_END: Final = 5.0
+"""Seconds that ending may take: nothing in the loop takes longer, but a disk that is written to may."""
+_CLOSED: Final = "the fetcher is closed"
+
+logger = logging.getLogger(__name__)
+
+
+class Fetcher:
+    """Fetches artifacts and delivers answers, over connections that are kept and used again.
+
+    ::
+
+        with Fetcher(settings.network) as fetcher, open("artifact", "wb") as file:
+            fetched = fetcher.fetch("https://host/path", file, deadline=time.monotonic() + 30)
+
+    One for a host, from any thread, any number of exchanges at once, also in a thread that runs an event loop. The
+    connections live in one daemon thread, which is started by the first exchange that needs one. A fork of the
+    process starts anew, with connections of its own.
+
+    Args:
+        network: Limits, and what may be connected to.
+    """
+
+    def __init__(self, network: NetworkSettings) -> None:
+        self._network = network
+        self._lock = threading.Lock()
+        self._closed = False
+        self._exchanges: Exchanges | None = None
+        self._inherited: list[Exchanges] = []
+        _forget_at_fork(weakref.ref(self))
+
+    def fetch(self, uri: str, destination: BinaryIO, *, deadline: float, sha256: str | None = None) -> Fetched:
+        """Fetch one artifact, and wait for it. Whatever interrupts the waiting (Ctrl-C) ends the fetch first.
+
+        Args:
+            uri: An ``http``, ``https`` or ``data`` URI.
+            destination: Open for writing, seekable; written from its present position on, in another thread. After an
+                error it is as before.
+            deadline: When it must be over, on ``time.monotonic``; retries included.
+            sha256: What the SHA-256 of the bytes must be, in hexadecimal digits.
+
+        Returns:
+            Size and SHA-256 of what was written.
+
+        Raises:
+            FetchError: Whatever the reason.
+            RuntimeError: Called in a callback of ``submit_fetch``, where it would wait for itself.
+        """
+        self._refuse_waiting_for_itself()
+        return _result(self.submit_fetch(uri, destination, deadline=deadline, sha256=sha256))
+
+    def submit_fetch(
+        self, uri: str, destination: BinaryIO, *, deadline: float, sha256: str | None = None
+    ) -> Future[Fetched]:
+        """Begin to fetch one artifact; the parameters are those of ``fetch``.
+
+        Returns:
+            The future of what ``fetch`` returns or raises. It can be cancelled at any time, and is done only when
+            nothing is written to ``destination`` any more. Its callbacks are called in the fetcher's thread, hold up
+            all other exchanges, and must not wait for one. (A ``data:`` URI is decoded at once, by the caller.)
+        """
+        from psengine_host.network.data_uris import is_data_uri
+        from psengine_host.network.errors import FetchError
+        from psengine_host.network.fetching import fetch_data, require_fetchable
+
+        future: Future[Fetched] = Future()
+        try:
+            if is_data_uri(uri):
+                future.set_result(fetch_data(uri, destination, self._network.max_artifact_size, sha256))
+                return future
+            require_fetchable(uri)
+        except FetchError as error:
+            future.set_exception(error)
+            return future
+        closed = FetchError(uri, _CLOSED)
+        exchanges = self._running()
+        if exchanges is None:
+            future.set_exception(closed)
+            return future
+        return exchanges.submit(lambda: exchanges.fetch(uri, destination, deadline, sha256), at_end=closed)
+
+    def deliver(self, url: str, body: bytes, *, idempotency_key: str, deadline: float) -> Delivery:
+        """Try once to deliver an answer, and wait for what comes of it.
+
+        Args:
+            url: The ``response_url``; opaque, sent as it is written. Credentials in it are not sent.
+            body: The answer, JSON.
+            idempotency_key: Sent as ``Idempotency-Key``: the same for every attempt with the same body.
+            deadline: When the attempt must be over, on ``time.monotonic``.
+
+        Returns:
+            What came of it.
+
+        Raises:
+            ValueError: ``idempotency_key`` cannot be a header (1 to 255 visible ASCII characters).
+            RuntimeError: Called in a callback of ``submit_fetch``, where it would wait for itself.
+        """
+        from psengine_host.network.delivery import Delivery, DeliveryStatus, refused_at_once
+        from psengine_host.network.exchanges import Closed
+
+        self._refuse_waiting_for_itself()
+        if (refused := refused_at_once(url, idempotency_key)) is not None:
+            return refused
+        began = time.monotonic()
+        exchanges = self._running()
+        if exchanges is not None:
+            try:
+                return _result(
+                    exchanges.submit(lambda: exchanges.deliver(url, body, idempotency_key, deadline), at_end=Closed())
+                )
+            except Closed:
+                pass  # said below, as if it had been closed before
+        return Delivery(status=DeliveryStatus.RETRY, reason=_CLOSED, seconds=time.monotonic() - began)
+
+    def close(self) -> None:
+        """End what is under way, and close the connections; nothing can be fetched or delivered any more.
+
+        A second time does nothing. It takes a few seconds at most.
+        """
+        with self._lock:
+            self._closed = True
+            exchanges = self._exchanges
+        if exchanges is not None and not exchanges.close(_END):
+            logger.warning("the network's thread has not ended within %g s and is left behind", _END)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _running(self) -> Exchanges | None:
+        """The thread with the connections, or None when this is closed."""
+        with self._lock:
+            if self._closed:
+                return None
+            if self._exchanges is None:
+                from psengine_host.network.exchanges import Exchanges
+
+                self._exchanges = Exchanges(self._network)
+                # For who forgets to close this. Whoever happens to let go last must not wait: it may hold any lock.
+                weakref.finalize(self, self._exchanges.close, 0.0).atexit = False
+            return self._exchanges
+
+    def _refuse_waiting_for_itself(self) -> None:
+        if self._exchanges is not None and self._exchanges.is_current:
+            raise RuntimeError("a callback of a fetch must not wait for another exchange of the same fetcher")
+
+    def _forget(self) -> None:
+        """In a fork of the process: the thread is not there, and its connections are the other process's."""
+        self._lock = threading.Lock()
+        if self._exchanges is not None:
+            # Kept, and never touched: letting go would close what both processes share.
+            self._inherited.append(self._exchanges)
+            self._exchanges = None
+
+
+def _result(future: Future[T]) -> T:
+    """What becomes of a future; whatever interrupts the waiting (Ctrl-C) ends what it stands for."""
+    try:
+        return future.result()
+    except BaseException:
+        from psengine_host.network.loop_thread import Pending
+
+        if isinstance(future, Pending) and future.cancel():
+            wait([future], timeout=_END)  # until then it may still be writing
+        raise
+
+
+def _forget_at_fork(fetcher: weakref.ref[Fetcher]) -> None:
+    def forget() -> None:
+        if (there := fetcher()) is not None:
+            there._forget()
+
+    os.register_at_fork(after_in_child=forget)
