@@ -6,6 +6,8 @@ from textwrap import dedent
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from psengine_host.bids import BidPolicy
 from psengine_host.errors import SettingsError
@@ -22,6 +24,7 @@ from psengine_host.settings import (
 )
 from psengine_host.settings.reading import examine
 from psengine_host.settings.sections import KINDS, SECTIONS
+from psengine_host.settings.variables import VARIABLES
 
 FULL = """
 enabled_engines = ["yara", "eicar"]
@@ -426,3 +429,30 @@ def test_each_setting_of_a_section_has_its_kind_in_order(section):
     own = [name for name in section.__struct_fields__ if section is not Settings or name not in {*SECTIONS, "engines"}]
     assert list(section.KINDS) == own
     assert list(section.__struct_fields__[: len(own)]) == own
+
+
+anything = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=70), st.binary(max_size=5), st.dates()
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(list(KINDS)), anything)
+def test_any_value_of_any_setting_is_taken_or_refused_in_one_line(key, value):
+    for options, environ in (({key: value}, {}), ({}, {VARIABLES[key]: str(value)})):
+        try:
+            settings = Settings.read(os.devnull, environ=environ, options=options)
+        except SettingsError as error:
+            message = str(error)
+        else:
+            # What was taken can be made again in Python: the kinds check the same at both doors.
+            section, _, name = key.rpartition(".")
+            held = getattr(settings, section) if section else settings
+            assert msgspec.structs.replace(held, **{name: getattr(held, name)}) == held
+            continue
+        assert message.isprintable()
+        assert key in message
+        assert len(message) < 500
