@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from datetime import UTC, datetime
-from typing import BinaryIO, Final, Self, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
 from urllib.parse import unquote_to_bytes
 
 from psengine_host.artifact_store import ArtifactStore, Holding
@@ -17,6 +17,9 @@ from psengine_host.errors import ArtifactError, ArtifactUnavailable, InvalidBoun
 from psengine_host.settings import Settings
 from psengine_host.shared_fetches import NotFetched, SharedFetches
 from psengine_host.spool import Spool
+
+if TYPE_CHECKING:
+    from psengine_host.network.fetcher import Fetcher
 
 __all__ = ["Obtainer"]
 
@@ -34,13 +37,15 @@ class Obtainer:
     bounty's hash, or by being the artifact of the very same bounty. Files of the user's are never shared.
 
     Args:
-        settings: Limits, and what may be connected to.
+        settings: Limits.
         spool: Where fetched artifacts go.
+        fetcher: Fetches them.
     """
 
-    def __init__(self, settings: Settings, spool: Spool) -> None:
+    def __init__(self, settings: Settings, spool: Spool, fetcher: Fetcher) -> None:
         self._settings = settings
         self._spool = spool
+        self._fetcher = fetcher
         self._store = ArtifactStore(spool)
         self._fetches = SharedFetches(self._store)
 
@@ -134,36 +139,18 @@ class Obtainer:
 
     def _fetch(self, bounty: Bounty, deadline: float) -> Holding:
         """Fetch the artifact of a bounty over the network, and hold it."""
-        from psengine_host.network.errors import FetchError, NetworkError, Unreachable
-        from psengine_host.network.fetching import FetchLimits, fetch_now
-        from psengine_host.network.guard import NetworkGuard
+        from psengine_host.network.errors import FetchError, Unreachable
 
         if (holding := self._store.find(bounty.sha256, bounty)) is not None:
             return holding  # another's fetch has ended between the first look and this turn
-        network = self._settings.network
         with self._spool.deposit(KEPT_IN_MEMORY) as deposit:
+            destination = cast(BinaryIO, deposit)  # as much of a file as a fetch needs
             try:
-                fetched = fetch_now(
-                    bounty.artifact_uri,
-                    cast(BinaryIO, deposit),
-                    limits=FetchLimits(
-                        max_size=network.max_artifact_size,
-                        connect_timeout=network.connect_timeout,
-                        read_timeout=network.read_timeout,
-                        max_redirects=network.max_redirects,
-                        tries=network.tries,
-                        ca_file=network.ca_file,
-                    ),
-                    guard=NetworkGuard(network.allow),
-                    deadline=deadline,
-                    sha256=bounty.sha256,
-                )
+                fetched = self._fetcher.fetch(bounty.artifact_uri, destination, deadline=deadline, sha256=bounty.sha256)
                 kept = deposit.keep()
             except FetchError as error:
                 late = isinstance(error.__cause__, (Unreachable, TimeoutError))
                 raise NotFetched(error.reason, for_want_of_time=late) from error
-            except NetworkError as error:
-                raise NotFetched(str(error)) from error
             except OSError as error:
                 raise NotFetched(f"cannot be written to the spool: {error.strerror or error}") from error
             return self._store.add(kept, fetched.sha256, fetched.size, bounty)

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -15,6 +16,7 @@ from psengine_host import samples
 from psengine_host.artifacts import KEPT_IN_MEMORY
 from psengine_host.bounty import ArtifactType, Bounty
 from psengine_host.errors import ArtifactError, ArtifactUnavailable, SpoolFull
+from psengine_host.network.fetcher import Fetcher
 from psengine_host.obtaining import Obtainer
 from psengine_host.settings import NetworkSettings, Settings
 from psengine_host.spool import Spool
@@ -39,9 +41,22 @@ def spool(tmp_path):
 
 
 @pytest.fixture
-def obtain(spool):
+def obtainer_of():
+    """Makes obtainers that end with the test."""
+    with ExitStack() as stack:
+
+        def make(spool: Spool, **network: object) -> Obtainer:
+            settings = Settings(network=NetworkSettings(**{"allow": ("127.0.0.1",), **network}))
+            fetcher = stack.enter_context(Fetcher(settings.network))
+            return stack.enter_context(Obtainer(settings, spool, fetcher))
+
+        yield make
+
+
+@pytest.fixture
+def obtain(spool, obtainer_of):
     """Obtains over the loopback network, which nobody is allowed by default, at most 10,000 bytes."""
-    obtainer = Obtainer(Settings(network=NetworkSettings(allow=("127.0.0.1",), max_artifact_size=10_000)), spool)
+    obtainer = obtainer_of(spool, max_artifact_size=10_000)
     return lambda bounty, seconds=20.0: obtainer.obtain(bounty, time.monotonic() + seconds)
 
 
@@ -177,8 +192,8 @@ class TestFetched:
     def test_a_host_that_cannot_be(self, obtain, nothing_left, uri):
         assert refusal(obtain, bounty(uri))
 
-    def test_nothing_is_fetched_from_this_machine_by_default(self, spool, httpserver, nothing_left):
-        obtainer = Obtainer(Settings(), spool)
+    def test_nothing_is_fetched_from_this_machine_by_default(self, spool, obtainer_of, httpserver, nothing_left):
+        obtainer = obtainer_of(spool, allow=())
         message = refusal(obtainer.obtain, bounty(httpserver.url_for("/a")), time.monotonic() + 20)
         assert "forbidden" in message
         assert httpserver.log == []
@@ -222,9 +237,8 @@ def source(threaded_server):
 
 
 @pytest.fixture
-def obtainer(spool):
-    network = NetworkSettings(allow=("127.0.0.1",), max_artifact_size=10_000_000)
-    return Obtainer(Settings(network=network), spool)
+def obtainer(spool, obtainer_of):
+    return obtainer_of(spool, max_artifact_size=10_000_000)
 
 
 @pytest.fixture
@@ -421,11 +435,11 @@ class TestDeadlines:
 
 
 class TestLimits:
-    def test_a_full_spool_is_told_and_leaves_nothing(self, tmp_path, source):
+    def test_a_full_spool_is_told_and_leaves_nothing(self, tmp_path, source, obtainer_of):
         url = source.serve("/a", LARGE)
         (tmp_path / "small").mkdir()
         with Spool(tmp_path / "small", max_size=1_000_000) as spool:
-            obtainer = Obtainer(Settings(network=NetworkSettings(allow=("127.0.0.1",))), spool)
+            obtainer = obtainer_of(spool)
             with pytest.raises(
                 SpoolFull, match=r"^the spool is full: \d+ of 1000000 bytes are taken, \d+ more do not fit"
             ):
@@ -433,10 +447,9 @@ class TestLimits:
             assert spool.used == 0
             assert list(spool.folder.iterdir()) == []
 
-    def test_those_of_the_settings_hold(self, spool, source):
+    def test_those_of_the_settings_hold(self, spool, source, obtainer_of):
         url = source.serve("/a", b"", 503)
-        network = NetworkSettings(allow=("127.0.0.1",), tries=2, connect_timeout=7.0)
-        message = refusal(Obtainer(Settings(network=network), spool).obtain, bounty(url), time.monotonic() + 60)
+        message = refusal(obtainer_of(spool, tries=2).obtain, bounty(url), time.monotonic() + 60)
         assert message == f"{url}: answered 503 SERVICE UNAVAILABLE (tried 2 times)"
         assert source.asked == ["/a", "/a"]
 

@@ -20,6 +20,7 @@ from psengine_host.engines.running import Session, context_for
 from psengine_host.errors import ArtifactError, EngineError
 from psengine_host.hookspecs import hookimpl
 from psengine_host.job import Job, current_job, working_on
+from psengine_host.network.fetcher import Fetcher
 from psengine_host.obtaining import Obtainer
 from psengine_host.outcome import FailureKind, Outcome
 from psengine_host.pipeline import EngineProfile, Prepared, conclude, judge, prepare, process, unavailable
@@ -56,7 +57,7 @@ class Bench:
     def __init__(self, spool: Spool) -> None:
         self.spool = spool
         self.settings = Settings(network=NetworkSettings(allow=("127.0.0.1",)))
-        self.obtain = Obtainer(self.settings, spool).obtain
+        self.obtain = Obtainer(self.settings, spool, Fetcher(self.settings.network)).obtain
 
     def session(self, plugin: object) -> Session:
         found = Given("scan", "given", "psengine.engines", "given", "9.9")

@@ -12,6 +12,7 @@ from psengine_host.cli.opening import Opener
 from psengine_host.cli.single_input import single_input
 from psengine_host.errors import ArtifactError, InvalidBounty, UsageError
 from psengine_host.escapes import printable
+from psengine_host.network.fetcher import Fetcher
 from psengine_host.obtaining import Obtainer
 from psengine_host.settings import Settings
 from psengine_host.spool import Spool
@@ -37,7 +38,11 @@ def make_bounty(name: str, settings: Settings, *, url: bool, expiration: float, 
         ArtifactError: The artifact cannot be had.
     """
     try:
-        with Spool(max_size=settings.spool.max_size) as spool, Obtainer(settings, spool) as obtainer:
+        with (
+            Fetcher(settings.network) as fetcher,
+            Spool(max_size=settings.spool.max_size) as spool,
+            Obtainer(settings, spool, fetcher) as obtainer,
+        ):
             item = single_input(name, url=url)
             artifact, local = Opener(settings, spool, obtainer).open(item)
             with artifact:

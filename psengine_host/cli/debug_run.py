@@ -19,6 +19,7 @@ from psengine_host.cli.single_input import single_input
 from psengine_host.cli.traces import print_hook
 from psengine_host.engines.running import Home, Session
 from psengine_host.errors import EngineBroken, EngineFault
+from psengine_host.network.fetcher import Fetcher
 from psengine_host.obtaining import Obtainer
 from psengine_host.outcome import FailureKind, Outcome
 from psengine_host.pipeline import EngineProfile, conclude, judge, prepare
@@ -47,7 +48,11 @@ def debug(engine: str, name: str, settings: Settings, *, url: bool, pdb: bool, o
         ArtifactError: The artifact cannot be read.
     """
     item = single_input(name, url=url)
-    with Spool(max_size=settings.spool.max_size) as spool, Obtainer(settings, spool) as obtainer:
+    with (
+        Fetcher(settings.network) as fetcher,
+        Spool(max_size=settings.spool.max_size) as spool,
+        Obtainer(settings, spool, fetcher) as obtainer,
+    ):
         artifact, bounty = Opener(settings, spool, obtainer).open(item)
         with artifact:
             try:

@@ -25,6 +25,7 @@ from psengine_host.engines.running import Home, Session, context_for
 from psengine_host.environment import DIRECTORIES, environment_prefix
 from psengine_host.errors import ArtifactError, EngineFault
 from psengine_host.hookspecs import Context
+from psengine_host.network.fetcher import Fetcher
 from psengine_host.obtaining import Obtainer
 from psengine_host.outcome import Outcome
 from psengine_host.pipeline import EngineProfile, Judged, checked, conclude, prepare, process
@@ -37,12 +38,12 @@ __all__ = ["RunningEngine", "session"]
 class RunningEngine:
     """An engine whose ``setup`` and ``open_session`` have run. Made by :func:`session`."""
 
-    def __init__(self, home: Home, session: Session, settings: Settings, spool: Spool) -> None:
+    def __init__(self, home: Home, session: Session, settings: Settings, spool: Spool, obtainer: Obtainer) -> None:
         self._home = home
         self._session = session
         self._settings = settings
         self._spool = spool
-        self._obtain = Obtainer(settings, spool).obtain
+        self._obtain = obtainer.obtain
         self._profile = EngineProfile(session.engine.name, session.engine.version, session.info)
 
     @property
@@ -191,13 +192,18 @@ def session(
     found = find_engines()[engine] if isinstance(engine, str) else _Given(engine, name or _name_of(engine))
     loaded = require_engine(load_engine(found, [_wrapper(number, plugin) for number, plugin in enumerate(wrappers)]))
     settings = Settings(engines={loaded.name: dict(config or {})})
-    with Spool() as spool, tempfile.TemporaryDirectory(prefix="psengine-test-") as temporary:
+    with (
+        Fetcher(settings.network) as fetcher,
+        Spool() as spool,
+        Obtainer(settings, spool, fetcher) as obtainer,
+        tempfile.TemporaryDirectory(prefix="psengine-test-") as temporary,
+    ):
         variables = _variables(loaded.name, Path(directory or temporary), environ or {})
         home = Home(loaded, context_for(loaded.name, settings, spool, variables))
         running = Session(loaded, home.start())
         try:
             running.open()
-            yield RunningEngine(home, running, settings, spool)
+            yield RunningEngine(home, running, settings, spool, obtainer)
         except BaseException:
             running.close()
             home.stop()

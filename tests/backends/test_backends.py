@@ -7,6 +7,7 @@ from psengine_host.backends import BACKENDS_GROUP, BackendServices, create_backe
 from psengine_host.backends.local import LocalBackend
 from psengine_host.errors import UsageError
 from psengine_host.host import Host
+from psengine_host.network.fetcher import Fetcher
 from psengine_host.obtaining import Obtainer
 from psengine_host.settings import Settings
 from psengine_host.spool import Spool
@@ -43,7 +44,7 @@ def services(engine_site, tmp_path):
             settings=settings,
             catalog=engine_site.catalog(),
             wrappers=list,
-            obtainer=Obtainer(settings, spool),
+            obtainer=Obtainer(settings, spool, Fetcher(settings.network)),
             spool=spool,
         )
 

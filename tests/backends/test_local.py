@@ -14,6 +14,7 @@ from psengine_host.backends.local import LocalBackend
 from psengine_host.bids import BidPolicy
 from psengine_host.bounty import Bounty
 from psengine_host.errors import UnknownEngine
+from psengine_host.network.fetcher import Fetcher
 from psengine_host.obtaining import Obtainer
 from psengine_host.outcome import FailureKind
 from psengine_host.settings import BidSettings, HostSettings, Settings
@@ -60,7 +61,7 @@ def local(engine_site, tmp_path):
                 settings=settings,
                 catalog=engine_site.catalog(),
                 wrappers=list,
-                obtainer=Obtainer(settings, spool),
+                obtainer=Obtainer(settings, spool, Fetcher(settings.network)),
                 spool=spool,
                 trace=trace,
             )

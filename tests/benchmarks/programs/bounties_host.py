@@ -13,6 +13,7 @@ from psengine_host.engines.loaded import Engine, load_engine
 from psengine_host.engines.observers import Observers
 from psengine_host.engines.running import Home, Session, context_for
 from psengine_host.hookspecs import hookimpl
+from psengine_host.network.fetcher import Fetcher
 from psengine_host.obtaining import Obtainer
 from psengine_host.outcome import Outcome
 from psengine_host.pipeline import EngineProfile, process
@@ -44,7 +45,7 @@ def main() -> None:
     if not isinstance(engine, Engine):
         raise TypeError(engine.reason)
     home = Home(engine, context_for("trivial", settings, spool))
-    obtain = Obtainer(settings, spool).obtain
+    obtain = Obtainer(settings, spool, Fetcher(settings.network)).obtain
     counter = Counter()
     observers = Observers([counter], lambda _: home.context, timeout=60.0, installed=False)
     with Session(engine, home.start()) as session:
