@@ -40,21 +40,27 @@ def wine_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A complete prefix, made once for all workers; no server runs in it. The last worker that uses it removes it."""
     if shutil.which("wine") is None or shutil.which("wineserver") is None:
         pytest.skip("Wine is not installed (Debian: apt-get install wine)")
-    template = _shared(tmp_path_factory) / "wine-template"
-    with template.with_suffix(".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    shared = _shared(tmp_path_factory)
+    template = shared / "wine-template"
+    with (shared / "wine-template.changing").open("a") as changing, (shared / "wine-template.used").open("a") as used:
+        fcntl.flock(changing, fcntl.LOCK_EX)
         if not (template / "complete").exists():
             shutil.rmtree(template, ignore_errors=True)
             template.mkdir()
             environment = wine.environment({**os.environ, "WINEPREFIX": str(template)})
             boot = wine.command(["wineboot", "-i"])
-            subprocess.run(boot, env=environment, timeout=MINUTE, check=True, capture_output=True)
+            subprocess.run(
+                boot, env=environment, timeout=MINUTE, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
             _end_server(template)
             (template / "complete").touch()
-        fcntl.flock(lock, fcntl.LOCK_SH)
+        fcntl.flock(used, fcntl.LOCK_SH)
+        fcntl.flock(changing, fcntl.LOCK_UN)
         yield template
+        fcntl.flock(used, fcntl.LOCK_UN)
+        fcntl.flock(changing, fcntl.LOCK_EX)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(used, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return  # another worker still uses it
         shutil.rmtree(template)
@@ -76,6 +82,7 @@ def wine_prefix(wine_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     for variable in ("WINELOADER", "WINESERVER", "PERSISTENT_WINESERVER", "WINEDEBUG", "WINEDLLOVERRIDES"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("WINEPREFIX", str(prefix))
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")  # whatever the developer's locale is
     yield prefix
     _end_server(prefix)
 

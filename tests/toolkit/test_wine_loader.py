@@ -74,6 +74,14 @@ def test_a_program_sees_locale_and_time_zone_unchanged_and_nothing_of_wine_on_it
     assert done.stderr == b""
 
 
+def test_without_any_locale_names_of_files_arrive_whole(run, windows_program, tmp_path, monkeypatch):
+    for variable in ("LC_ALL", "LC_CTYPE", "LANG"):
+        monkeypatch.delenv(variable, raising=False)
+    file = tmp_path / "Grüße €.txt"
+    file.write_text("content")
+    assert run("print_files", wine.as_nt_path(file)).stdout == b"content\r\n"
+
+
 def test_wines_own_program_runs_as_its_loader(run, monkeypatch):
     """Debian's programs proper, behind its scripts; a script as the loader; a name in PATH."""
     for named in ("/usr/lib/wine/wine64", "/usr/bin/wine", "wine"):
@@ -156,6 +164,7 @@ def test_the_environment_adds_what_wine_needs_and_changes_nothing_else():
         "WINEDEBUG": "-all",
         "WINEDLLOVERRIDES": "mscoree=d;mshtml=d",
     }
+    assert wine.environment({"HOME": "/", "LANG": ""})["LC_CTYPE"] == "C.UTF-8"
     chosen = {**given, "WINEPREFIX": "/srv/wine", "WINEDEBUG": "+relay", "WINEDLLOVERRIDES": "mshtml=n"}
     assert wine.environment(chosen) == chosen
 

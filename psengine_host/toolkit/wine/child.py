@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Final
 
 from psengine_host.toolkit.wine import loader
 
 __all__ = ["child_environment"]
+
+_LOCALE: Final = ("LC_ALL", "LC_CTYPE", "LANG")
+"""Without any of them, as services are started, Wine takes arguments for ASCII and opens no file with another name."""
 
 
 def child_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -26,7 +30,7 @@ def child_environment(environ: Mapping[str, str] | None = None) -> dict[str, str
     result = dict(given)
     if loader.ON_WINDOWS:
         return result
-    result["WINEPREFIX"] = str(loader.prefix(given))
+    result["WINEPREFIX"] = loader.prefix(given)
     if given.get("WINELOADER"):
         result["WINELOADER"] = str(loader.loader(given))
     if given.get("WINESERVER"):
@@ -34,4 +38,6 @@ def child_environment(environ: Mapping[str, str] | None = None) -> dict[str, str
     # Debian's script around Wine looks into WINEDEBUG too, and advises about packages on stderr unless it says -all.
     result["WINEDEBUG"] = given.get("WINEDEBUG") or "-all"
     result["WINEDLLOVERRIDES"] = given.get("WINEDLLOVERRIDES") or "mscoree=d;mshtml=d"
+    if not any(given.get(variable) for variable in _LOCALE):
+        result["LC_CTYPE"] = "C.UTF-8"
     return result

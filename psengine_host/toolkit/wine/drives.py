@@ -30,7 +30,7 @@ class Drives(NamedTuple):
     folders: dict[str, str]
 
 
-def drives_of(prefix: Path | str) -> Drives:
+def drives_of(prefix: str | Path) -> Drives:
     """The drives of a prefix.
 
     Args:

@@ -107,25 +107,28 @@ def server(environ: Mapping[str, str] | None = None) -> Path:
     return _companion(program, _SERVERS, environ, "wineserver")
 
 
-def prefix(environ: Mapping[str, str] | None = None) -> Path:
+def prefix(environ: Mapping[str, str] | None = None) -> str:
     """The folder in which Wine keeps its drives and registry: ``WINEPREFIX``, else ``~/.wine``. It may not exist yet.
 
     Args:
         environ: The variables; ``os.environ`` by default.
 
+    Returns:
+        An absolute path, as text: the conversion of a path takes little longer than making a ``Path``.
+
     Raises:
-        WineError: ``WINEPREFIX`` is not an absolute path, which Wine refuses; or there is no home directory.
+        WineUnusable: ``WINEPREFIX`` is not an absolute path, which Wine refuses; or there is no home directory.
     """
     environ = os.environ if environ is None else environ
     named = environ.get("WINEPREFIX")
     if named:
-        if not named.startswith("/"):
+        if named[0] != "/":
             raise WineUnusable(f"WINEPREFIX is {named!r}: Wine takes an absolute path only")
-        return Path(named)
+        return named
     home = environ.get("HOME") or os.path.expanduser("~")
     if not home.startswith("/"):
         raise WineUnusable("neither WINEPREFIX nor HOME is set to an absolute path; set WINEPREFIX")
-    return Path(home) / ".wine"
+    return f"{home.rstrip('/')}/.wine"
 
 
 def _companion(program: Path, names: tuple[str, ...], environ: Mapping[str, str], what: str) -> Path:

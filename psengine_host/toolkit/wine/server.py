@@ -33,7 +33,7 @@ _ALREADY_RUNNING: Final = 2
 _QUICK: Final = 10.0
 """Seconds for what a wineserver answers at once."""
 _LOOK_AGAIN: Final = 30.0
-"""Seconds after which a server that somebody else had started is looked for again: it may have been a passing one."""
+"""Seconds after which a server is looked for again: it may have been a passing one, or somebody killed it."""
 
 _ensuring = threading.Lock()
 _ensured: dict[tuple[str, str], float] = {}
@@ -60,7 +60,8 @@ def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
     ``WINEPREFIX`` is set to what holds; ``WINELOADER`` and ``WINESERVER``, if set, are made absolute. ``WINEDEBUG`` is
     ``-all`` unless set, so that Wine's own messages are not mixed into the program's errors; ``WINEDLLOVERRIDES`` takes
     .NET and the HTML engine away unless set, so that Wine does not ask, in a window that nobody sees, whether to fetch
-    them. All else (``LC_ALL``, ``TZ``, ``DISPLAY``) stays as it is.
+    them. Where no locale is set at all, ``LC_CTYPE`` is ``C.UTF-8``, so that names of files arrive whole. All else
+    (``LC_ALL``, ``TZ``, ``DISPLAY``) stays as it is.
 
     Where ``PERSISTENT_WINESERVER`` asks for it, a wineserver that stays is started first: see
     :func:`ensure_wineserver`.
@@ -82,8 +83,8 @@ def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
 def ensure_wineserver(environ: Mapping[str, str] | None = None) -> None:
     """Start a wineserver that stays if ``PERSISTENT_WINESERVER`` asks for it: set, not empty and not ``0``.
 
-    Once a process and prefix; where one was running already that somebody else had started, it is looked for again
-    after half a minute.
+    A process looks for it once in half a minute and prefix: somebody may have killed it, and one that was running
+    already may have been a passing one.
 
     Args:
         environ: The variables; ``os.environ`` by default.
@@ -94,12 +95,12 @@ def ensure_wineserver(environ: Mapping[str, str] | None = None) -> None:
     environ = os.environ if environ is None else environ
     if loader.ON_WINDOWS or environ.get("PERSISTENT_WINESERVER", "") in ("", "0"):
         return
-    key = str(loader.prefix(environ)), str(loader.server(environ))
+    key = loader.prefix(environ), str(loader.server(environ))
     with _ensuring:
         if time.monotonic() < _ensured.get(key, 0.0):
             return
-        started = start_persistent_wineserver(environ)
-        _ensured[key] = float("inf") if started else time.monotonic() + _LOOK_AGAIN
+        start_persistent_wineserver(environ)
+        _ensured[key] = time.monotonic() + _LOOK_AGAIN
 
 
 def start_persistent_wineserver(environ: Mapping[str, str] | None = None, *, timeout: float = 60.0) -> bool:
@@ -162,7 +163,7 @@ def kill_wineserver(environ: Mapping[str, str] | None = None, *, timeout: float 
         where = printable_name(str(status.prefix))
         raise WineError(f"the wineserver of {where} was told to end, and runs on after {timeout:g} s") from error
     with _ensuring:
-        _ensured.pop((str(status.prefix), str(status.server)), None)
+        _ensured.pop((loader.prefix(environ), str(status.server)), None)
     return True
 
 
@@ -191,7 +192,7 @@ def _prefix(environ: Mapping[str, str] | None, *, make: bool) -> Path:
     if loader.ON_WINDOWS:
         raise WineUnusable("there is no wineserver on Windows: it runs its programs by itself")
     loader.server(environ)  # without Wine all else is beside the point
-    home = loader.prefix(environ)
+    home = Path(loader.prefix(environ))
     where = f"the Wine prefix {printable_name(str(home))}"
     try:
         if make and not home.exists():
