@@ -210,6 +210,7 @@ class Deposit:
         self._position = 0
         self._size = 0
         self._file: _File | None = None
+        self._ended = False
 
     def write(self, data: bytes) -> int:
         """Write at the present position.
@@ -217,7 +218,10 @@ class Deposit:
         Raises:
             SpoolFull: There is no room; nothing of it was written.
             OSError: It cannot be written, as on a full disk.
+            ValueError: The ``with`` block has been left.
         """
+        if self._ended:  # by one who was interrupted, while another thread still writes
+            raise ValueError("cannot write: nobody waits for the artifact any more")
         end = self._position + len(data)
         if self._file is None and 0 < self._in_memory >= end:
             self._content[self._position : end] = data
@@ -283,6 +287,7 @@ class Deposit:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended = True
         self._drop()
 
     def _in_file(self) -> _File:

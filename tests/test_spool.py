@@ -446,6 +446,13 @@ class TestDeposits:
         assert path.read_bytes() == b"Hello, you"
         assert spool.used == 10
 
+    def test_nothing_is_written_once_its_block_has_been_left(self, spool):
+        with spool.deposit() as deposit:
+            deposit.write(b"x")
+        with pytest.raises(ValueError, match="nobody waits for the artifact any more"):
+            deposit.write(b"x")
+        assert list(spool.folder.iterdir()) == []
+
     def test_what_is_not_kept_is_gone(self, spool):
         with spool.deposit() as deposit:
             deposit.write(b"x")
