@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from psengine_host.cli.durations import Duration
 from psengine_host.cli.engine_names import EngineName
 from psengine_host.cli.globs import is_empty
 from psengine_host.cli.program import engine_prints_to_stderr
@@ -88,9 +89,7 @@ class Glob(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.
     "--check-wicar", "--check-exploit-url", "check_wicar", is_flag=True, help="Is the WICAR test URL malicious?"
 )
 @click.option("--backend", default="local", show_default=True, metavar="NAME", help="Where bounties are judged.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True, max=86_400), help="Seconds an artifact and engine."
-)
+@click.option("--timeout", type=Duration(), help="Time for an artifact and engine: seconds, or such as 30s or 2min.")
 @click.option("--deliver", is_flag=True, help="With -t bounty: send each answer to its response_url, once.")
 @click.option(
     "--observer",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
@@ -16,20 +18,20 @@ from psengine_host.cli.rows import shown_name
 from psengine_host.errors import ArtifactError
 from psengine_host.host import bounty_for
 from psengine_host.obtaining import Obtainer
+from psengine_host.quantities import format_size
 from psengine_host.settings import Settings
 from psengine_host.spool import Spool
 
-__all__ = ["MAX_BOUNTY_FILE", "Opener"]
+__all__ = ["Opener"]
 
-MAX_BOUNTY_FILE: Final = 64 << 20
-"""Bytes of a bounty file at most; a bounty may carry its artifact in a ``data:`` URI."""
+_CHUNK: Final = 1 << 18
 
 
 class Opener:
     """Opens inputs.
 
     Args:
-        settings: The host's settings: the time limit of a fetch.
+        settings: The host's settings: the time limit of a fetch, the size of a bounty.
         spool: Where streams go.
         obtainer: Fetches artifacts.
         lifetime: How long the bounties made here live; at least the host's time limit.
@@ -39,6 +41,7 @@ class Opener:
         self, settings: Settings, spool: Spool, obtainer: Obtainer, lifetime: timedelta = LOCAL_LIFETIME
     ) -> None:
         self._timeout = settings.host.timeout
+        self._max_bounty_size = settings.host.max_bounty_size
         self._obtainer = obtainer
         self._spool = spool
         self._lifetime = max(lifetime, timedelta(seconds=self._timeout))
@@ -96,11 +99,13 @@ class Opener:
         """
         try:
             with _stream(item) as stream:
-                raw = stream.read(MAX_BOUNTY_FILE + 1)
+                raw = _at_most(stream, self._max_bounty_size)
         except OSError as error:
             raise _unreadable(item, error) from error
-        if len(raw) > MAX_BOUNTY_FILE:
-            raise ArtifactError(f"{shown_name(item.name)}: more than {MAX_BOUNTY_FILE >> 20} MiB is no bounty")
+        if raw is None:
+            limit = format_size(self._max_bounty_size)
+            reason = f"a bounty has at most {limit}; raise the setting host.max_bounty_size"
+            raise ArtifactError(f"{shown_name(item.name)}: {reason}")
         return Bounty.decode(raw, file_allowed=True)
 
     def _artifact(self, item: Input) -> Artifact:
@@ -128,6 +133,19 @@ def _stream(item: FileInput | StreamInput) -> AbstractContextManager[BinaryIO]:
         return open(item.path, "rb")
     stream = item.open()
     return nullcontext(stream) if item.name == "-" else stream
+
+
+def _at_most(stream: BinaryIO, limit: int) -> bytes | None:
+    """All of a stream, or None where that is more than the limit; then no more than the limit has been in memory."""
+    with contextlib.suppress(OSError, ValueError):  # not a file
+        if os.fstat(stream.fileno()).st_size > limit:
+            return None
+    content = bytearray()
+    while chunk := stream.read(_CHUNK):
+        content += chunk
+        if len(content) > limit:
+            return None
+    return bytes(content)
 
 
 def _uri(item: TextInput | RemoteInput) -> str:

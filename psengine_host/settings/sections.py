@@ -64,6 +64,7 @@ class HostSettings(Section, frozen=True, kw_only=True):
         timeout: Seconds for one artifact and engine, the fetch included.
         observer_timeout: Seconds that one call of an observer may take before that observer is dropped.
         close_timeout: Seconds that the end of the host waits for deliveries and observers.
+        max_bounty_size: Bytes of a bounty in JSON at most; one that carries its artifact in a ``data:`` URI is large.
         discard_expired_bounties: Whether a bounty that has expired is answered without asking the engine; otherwise
             expirations are not looked at, and ``timeout`` alone limits how long a bounty takes.
     """
@@ -73,12 +74,14 @@ class HostSettings(Section, frozen=True, kw_only=True):
         "timeout": Duration(),
         "observer_timeout": Duration(_LONGEST_OBSERVER_TIMEOUT),
         "close_timeout": Duration(),
+        "max_bounty_size": Size(),
         "discard_expired_bounties": Boolean(),
     }
 
     timeout: float = 60.0
     observer_timeout: float = 5.0
     close_timeout: float = 60.0
+    max_bounty_size: int = 32_000_000
     discard_expired_bounties: bool = True
 
 

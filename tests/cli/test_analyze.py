@@ -243,8 +243,11 @@ class TestUsage:
             (["--only", "bad", "a"],
              ("Error: Invalid value for '--only': 'bad' is no verdict; "
               "there are malicious, suspicious, benign, unknown")),
-            (["--timeout", "0", "a"], "Error: Invalid value for '--timeout': 0.0 is not in the range 0<x<=86400."),
-            (["--timeout", "nan", "a"], "psengine: option host.timeout: nan is no duration: it must be 0 seconds or more, and finite"),
+            (["--timeout", "0", "a"], "Error: Invalid value for '--timeout': 0 is not more than 0 and at most 1d"),
+            (["--timeout", "2d", "a"], "Error: Invalid value for '--timeout': 2d is not more than 0 and at most 1d"),
+            (["--timeout", "nan", "a"],
+             ("Error: Invalid value for '--timeout': 'nan' is no duration; "
+              "write a number of seconds, or such as '250ms', '30s' or '1h 30m'")),
             (["--backend", "locl", "a"],
              "psengine: no backend is called 'locl'; did you mean 'local'?; there are: local"),
             (["--observer", "no_such_module:x", "a"],
@@ -416,10 +419,21 @@ class TestTimeout:
                 return Analysis.benign()
             """,
         )
-        ended = psengine("analyze", "--timeout", "0.2", "data:,x")
+        ended = psengine("analyze", "--timeout", "200ms", "data:,x")
         assert (ended.code, ended.row["analysis"]["verdict"]) == (0, "benign")
         assert "psengine: WARNING: engine slow took 0." in ended.err
         assert "longer than its limit" in ended.err
+
+    def test_a_bounty_longer_than_the_settings_take_is_refused(self, psengine, judge, work):
+        bounty = json.loads(psengine("create-bounty", "data:,x").out)
+        (work / "long").write_text(json.dumps(bounty | {"artifact_uri": f"data:,{'x' * 10_000}"}))
+        (work / "short").write_text(json.dumps(bounty))
+        message = "a bounty has at most 5 kB; raise the setting host.max_bounty_size"
+        limit = {"PSENGINE_HOST_MAX_BOUNTY_SIZE": "5 kB"}
+        long, short = psengine("analyze", "-t", "bounty", "long", "short", env=limit).rows
+        assert (long["error"], short["error"]) == ({"kind": "fetch", "message": f"long: {message}"}, None)
+        stream = psengine("analyze", "-t", "bounty", "-", stdin=(work / "long").read_bytes(), env=limit).row
+        assert stream["error"]["message"] == f"-: {message}"
 
     def test_it_bounds_the_fetch(self, psengine, judge):
         import socket

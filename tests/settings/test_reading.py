@@ -217,7 +217,7 @@ class TestRefused:
             ("[host]\nxyz = 5", "host.xyz: no such setting"),
             ("[bids]\npolcy = 'median'", "bids.polcy: no such setting; did you mean 'policy'?"),
             ("[network]\nallowed = []", "network.allowed: no such setting; did you mean 'allow'?"),
-            ("[host]\nmax_size = 5", "host.max_size: no such setting; did you mean 'spool.max_size'?"),
+            ("[bids]\nmax_size = 5", "bids.max_size: no such setting; did you mean 'spool.max_size'?"),
             ("[engine.yara]", "engine: no such setting; did you mean 'engines'?"),
             ("[host]\ntimeout = '5 parsecs'", f"host.timeout: '5 parsecs' is no duration; {DURATION}"),
             ("[host]\ntimeout = true", f"host.timeout: True is no duration; {DURATION}"),

@@ -16,6 +16,7 @@ SAMPLES = {
     "host.timeout": (" 30s ", 30.0),
     "host.observer_timeout": ("250ms", 0.25),
     "host.close_timeout": ("1h 30m", 5400.0),
+    "host.max_bounty_size": ("2 MB", 2_000_000),
     "host.discard_expired_bounties": ("No", False),
     "bids.policy": ("MEDIAN", BidPolicy.MEDIAN),
     "network.allow": ("10.1.0.0/16, store.internal", ("10.1.0.0/16", "store.internal")),
