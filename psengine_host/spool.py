@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import secrets
 import tempfile
@@ -206,7 +207,7 @@ class Deposit:
     def __init__(self, spool: Spool, in_memory: int) -> None:
         self._spool = spool
         self._in_memory = in_memory
-        self._content = bytearray()
+        self._content = io.BytesIO()
         self._position = 0
         self._size = 0
         self._file: _File | None = None
@@ -224,7 +225,7 @@ class Deposit:
             raise ValueError("cannot write: nobody waits for the artifact any more")
         end = self._position + len(data)
         if self._file is None and 0 < self._in_memory >= end:
-            self._content[self._position : end] = data
+            self._content.write(data)
         else:
             file = self._in_file()
             self._spool._resize(file.path, max(end, self._size))
@@ -241,7 +242,9 @@ class Deposit:
         """Go to a position that has been written to already."""
         if not 0 <= position <= self._size:
             raise ValueError(f"cannot seek to {position}: {self._size} bytes have been written")
-        if self._file is not None:
+        if self._file is None:
+            self._content.seek(position)
+        else:
             os.lseek(self._file.descriptor, position, os.SEEK_SET)
         self._position = position
         return position
@@ -251,7 +254,7 @@ class Deposit:
         if self._position == 0:
             self._drop()
         elif self._file is None:
-            del self._content[self._position :]
+            self._content.truncate()
         else:
             os.ftruncate(self._file.descriptor, self._position)
             self._spool._resize(self._file.path, self._position)
@@ -267,7 +270,7 @@ class Deposit:
         Raises:
             OSError: The file cannot be sealed.
         """
-        return bytes(self._content) if self._file is None else self.keep_file()
+        return self._content.getvalue() if self._file is None else self.keep_file()
 
     def keep_file(self) -> tuple[Path, os.stat_result]:
         """As :meth:`keep`, but always a file.
@@ -295,14 +298,14 @@ class Deposit:
         if self._file is None:
             self._file = _File(*self._spool._create())
             self._spool._resize(self._file.path, self._size)
-            self._file.write(self._content)
+            self._file.write(self._content.getbuffer())
             os.lseek(self._file.descriptor, self._position, os.SEEK_SET)
-            self._content = bytearray()
+            self._content = io.BytesIO()
         return self._file
 
     def _drop(self) -> None:
         file, self._file = self._file, None
-        self._content = bytearray()
+        self._content = io.BytesIO()
         self._position = self._size = 0
         if file is not None:
             with contextlib.suppress(OSError):  # what could not be written is not wanted either
@@ -320,7 +323,7 @@ class _File:
         self.path = path
         self._open = True
 
-    def write(self, data: bytes | bytearray) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         with memoryview(data) as view:
             written = 0
             while written < len(view):
