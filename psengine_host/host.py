@@ -24,6 +24,7 @@ from psengine_host.engines.observers import Observers
 from psengine_host.engines.running import context_for
 from psengine_host.errors import PsengineError, UsageError, nearest
 from psengine_host.hookspecs import Context
+from psengine_host.job import Job, working_on
 from psengine_host.network.fetcher import Fetcher
 from psengine_host.obtaining import Obtainer
 from psengine_host.outcome import Outcome
@@ -216,9 +217,13 @@ class Host:
                 from concurrent.futures import ThreadPoolExecutor
 
                 self._couriers = ThreadPoolExecutor(DELIVERY_THREADS, thread_name_prefix="psengine-courier")
-            self._deliveries.append(self._couriers.submit(self._deliver_and_log, outcome))
+            self._deliveries.append(self._couriers.submit(self._deliver_in_background, outcome))
             while self._deliveries[0].done() and len(self._deliveries) > 1:
                 self._deliveries.popleft()
+
+    def _deliver_in_background(self, outcome: Outcome) -> None:
+        with working_on(Job(outcome.engine, outcome.bounty.id)):
+            self._deliver_and_log(outcome)
 
     def _deliver_and_log(self, outcome: Outcome) -> None:
         from psengine_host.network.delivery import DeliveryStatus

@@ -18,6 +18,7 @@ from psengine_host.engines.found import OBSERVERS_GROUP, WRAPPERS_GROUP
 from psengine_host.errors import AmbiguousEngine, ArtifactError, UnknownEngine, UsageError
 from psengine_host.hookspecs import hookimpl
 from psengine_host.host import idempotency_key, usable_engines
+from psengine_host.job import Job, current_job
 from psengine_host.network.delivery import DeliveryStatus
 from psengine_host.outcome import FailureKind, Outcome
 from psengine_host.settings import HostSettings, NetworkSettings, Settings
@@ -271,11 +272,14 @@ def test_a_delivery_says_what_became_of_it(spying, receiver):
 @pytest.mark.parametrize(("status", "settings"), [(500, LOOPBACK), (410, LOOPBACK), (200, Settings())])
 def test_a_delivery_that_fails_is_logged_not_raised(spying, caplog, status, settings):
     receiver = Receiver(status)
+    jobs = []
+    caplog.handler.addFilter(lambda _: jobs.append(current_job()) or True)
     try:
         with Host(settings, catalog=spying) as host:
             outcome = host.submit(bounty_to(receiver.url)).result()
     finally:
         receiver.stop()
+    assert jobs == [Job("spy", outcome.bounty.id)]
     assert outcome.failure is None
     (record,) = [record for record in caplog.records if record.name == "psengine_host.host"]
     assert record.levelno == logging.ERROR
