@@ -25,6 +25,7 @@ def prefix(tmp_path, monkeypatch):
         pytest.skip("Wine is not installed (Debian: apt-get install wine)")
     home = tmp_path / "prefix"
     monkeypatch.setenv("WINEPREFIX", str(home))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     wine.start_persistent_wineserver()
     yield home
     wine.kill_wineserver()

@@ -25,11 +25,14 @@ main()
 def psengine(tmp_path):
     """Runs ``psengine wine``; the prefix is a folder that Wine has not filled yet. What is left running is ended."""
     prefix = tmp_path / "prefix"
+    sockets = tmp_path / "sockets"  # Debian's wineserver makes a folder here, and never removes it
+    sockets.mkdir()
+    environment = {**os.environ, "WINEPREFIX": str(prefix), "TMPDIR": str(sockets)}
 
     def run(*arguments, program=("-m", "psengine_host"), **variables):
         done = subprocess.run(
             [sys.executable, *program, "wine", *arguments],
-            env={**os.environ, "WINEPREFIX": str(prefix), **variables},
+            env={**environment, **variables},
             capture_output=True,
             text=True,
             timeout=60,
@@ -39,7 +42,6 @@ def psengine(tmp_path):
 
     yield run
     if prefix.is_dir() and shutil.which("wineserver"):
-        environment = {**os.environ, "WINEPREFIX": str(prefix)}
         subprocess.run(["wineserver", "-k"], env=environment, timeout=60, check=False)
         subprocess.run(["wineserver", "-w"], env=environment, timeout=60, check=True)
         shutil.rmtree(prefix)

@@ -21,12 +21,10 @@ SOURCES = Path(__file__).parent / "windows"
 MINUTE = 60
 
 
-def _end_server(prefix: Path) -> None:
+def _end_server(environment: dict[str, str]) -> None:
     """End what runs in a prefix: all its programs, and its server, before the folder goes."""
-    environment = {**os.environ, "WINEPREFIX": str(prefix)}
-    server = shutil.which("wineserver")
-    subprocess.run([server, "-k"], env=environment, timeout=MINUTE, check=False, stderr=subprocess.DEVNULL)
-    subprocess.run([server, "-w"], env=environment, timeout=MINUTE, check=True)
+    subprocess.run(["wineserver", "-k"], env=environment, timeout=MINUTE, check=False, stderr=subprocess.DEVNULL)
+    subprocess.run(["wineserver", "-w"], env=environment, timeout=MINUTE, check=True)
 
 
 def _shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -47,12 +45,12 @@ def wine_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         if not (template / "complete").exists():
             shutil.rmtree(template, ignore_errors=True)
             template.mkdir()
-            environment = wine.environment({**os.environ, "WINEPREFIX": str(template)})
+            environment = wine.environment({**os.environ, "WINEPREFIX": str(template), "TMPDIR": str(template)})
             boot = wine.command(["wineboot", "-i"])
             subprocess.run(
                 boot, env=environment, timeout=MINUTE, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
-            _end_server(template)
+            _end_server(environment)
             (template / "complete").touch()
         fcntl.flock(used, fcntl.LOCK_SH)
         fcntl.flock(changing, fcntl.LOCK_UN)
@@ -67,12 +65,21 @@ def wine_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def wine_prefix(wine_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def wine_sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``TMPDIR`` in the test's own folder: Debian's wineserver makes a folder in it, and never removes it."""
+    (tmp_path / "wine-sockets").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "wine-sockets"))
+
+
+@pytest.fixture
+def wine_prefix(
+    wine_template: Path, wine_sockets: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
     """A complete prefix of the test's own, with ``WINEPREFIX`` set to it; what runs in it is ended afterwards."""
     prefix = tmp_path / "wine-prefix"
     prefix.mkdir()
     for file in wine_template.iterdir():
-        if file.is_file() and file.name not in ("complete", "wineserver"):
+        if file.suffix == ".reg" or file.name == ".update-timestamp":
             shutil.copy2(file, prefix)
     shutil.copytree(wine_template / "dosdevices", prefix / "dosdevices", symlinks=True)
     shutil.copytree(
@@ -84,7 +91,7 @@ def wine_prefix(wine_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("WINEPREFIX", str(prefix))
     monkeypatch.setenv("LC_ALL", "C.UTF-8")  # whatever the developer's locale is
     yield prefix
-    _end_server(prefix)
+    _end_server({**os.environ, "WINEPREFIX": str(prefix)})
 
 
 @pytest.fixture(scope="session")

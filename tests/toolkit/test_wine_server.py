@@ -11,6 +11,8 @@ import pytest
 
 from psengine_host.toolkit import wine
 
+pytestmark = pytest.mark.usefixtures("wine_sockets")
+
 
 def inside(prefix):
     """The processes of a prefix, by their environment: number and program."""
