@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from psengine_host.job import Job, working_on
 from psengine_host.toolkit import wine
 
 pytestmark = pytest.mark.usefixtures("wine_sockets")
@@ -191,6 +192,22 @@ def test_a_server_that_does_not_come_up_is_not_waited_for(tmp_path, monkeypatch)
     with pytest.raises(wine.WineError) as caught:
         wine.start_persistent_wineserver(timeout=0.5)
     assert str(caught.value) == f"wineserver did not start within 0.5 s in {tmp_path}/prefix"
+
+
+@needs_wine()
+def test_a_start_takes_no_longer_than_is_left_for_the_bounty(tmp_path, monkeypatch):
+    (tmp_path / "prefix").mkdir()
+    marker = tmp_path / "called"
+    monkeypatch.setenv("WINEPREFIX", str(tmp_path / "prefix"))
+    monkeypatch.setenv("WINESERVER", script(tmp_path / "server", f"touch {marker}; exec sleep 600"))
+    monkeypatch.setenv("PERSISTENT_WINESERVER", "1")
+    with working_on(Job("acme", deadline=time.monotonic() - 1)):
+        assert wine.environment()["WINEPREFIX"] == str(tmp_path / "prefix")
+    assert not marker.exists()
+    with working_on(Job("acme", deadline=time.monotonic() + 2)), pytest.raises(wine.WineError) as caught:
+        wine.environment()
+    assert str(caught.value).startswith("wineserver did not start within ")
+    assert marker.exists()
 
 
 @needs_wine()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from psengine_host.errors import printable_name
+from psengine_host.job import seconds_left
 from psengine_host.toolkit.wine import loader
 from psengine_host.toolkit.wine.child import child_environment
 from psengine_host.toolkit.wine.errors import WineError, WineUnusable
@@ -32,6 +33,8 @@ __all__ = [
 _ALREADY_RUNNING: Final = 2
 _QUICK: Final = 10.0
 """Seconds for what a wineserver answers at once."""
+_START: Final = 60.0
+"""Seconds for a start, which may have to make the prefix."""
 _LOOK_AGAIN: Final = 30.0
 """Seconds after which a server is looked for again: it may have been a passing one, or somebody killed it."""
 
@@ -84,7 +87,7 @@ def ensure_wineserver(environ: Mapping[str, str] | None = None) -> None:
     """Start a wineserver that stays if ``PERSISTENT_WINESERVER`` asks for it: set, not empty and not ``0``.
 
     A process looks for it once in half a minute and prefix: somebody may have killed it, and one that was running
-    already may have been a passing one.
+    already may have been a passing one. It takes no longer than is left for the bounty in hand.
 
     Args:
         environ: The variables; ``os.environ`` by default.
@@ -96,14 +99,23 @@ def ensure_wineserver(environ: Mapping[str, str] | None = None) -> None:
     if loader.ON_WINDOWS or environ.get("PERSISTENT_WINESERVER", "") in ("", "0"):
         return
     key = loader.prefix(environ), str(loader.server(environ))
-    with _ensuring:
-        if time.monotonic() < _ensured.get(key, 0.0):
-            return
-        start_persistent_wineserver(environ)
-        _ensured[key] = time.monotonic() + _LOOK_AGAIN
+    left = min(seconds_left(), _START)
+    if left <= 0:
+        return  # the bounty in hand is over, and no program will be started for it
+    until = time.monotonic() + left
+    if not _ensuring.acquire(timeout=left):
+        raise WineError(
+            f"the wineserver of {printable_name(key[0])}, started by another thread, took over {left:.1f} s"
+        )
+    try:
+        if time.monotonic() >= _ensured.get(key, 0.0):
+            start_persistent_wineserver(environ, timeout=max(0.0, until - time.monotonic()))
+            _ensured[key] = time.monotonic() + _LOOK_AGAIN
+    finally:
+        _ensuring.release()
 
 
-def start_persistent_wineserver(environ: Mapping[str, str] | None = None, *, timeout: float = 60.0) -> bool:
+def start_persistent_wineserver(environ: Mapping[str, str] | None = None, *, timeout: float = _START) -> bool:
     """Start a wineserver that stays until it is killed, and what Windows runs in the background with it.
 
     The server and these services hold nothing of the caller's: no pipe, no folder, no terminal. (Where a program starts
@@ -125,7 +137,7 @@ def start_persistent_wineserver(environ: Mapping[str, str] | None = None, *, tim
     try:
         code = _call(environ, ["-p"], until)
     except subprocess.TimeoutExpired as error:
-        raise WineError(f"wineserver did not start within {timeout:g} s in {printable_name(str(home))}") from error
+        raise WineError(f"wineserver did not start within {timeout:.1f} s in {printable_name(str(home))}") from error
     if code not in (0, _ALREADY_RUNNING):
         raise WineError(f"wineserver cannot be started in {printable_name(str(home))}: {_complaint(environ, code)}")
     try:
@@ -162,7 +174,7 @@ def kill_wineserver(environ: Mapping[str, str] | None = None, *, timeout: float 
     except subprocess.TimeoutExpired as error:
         where = printable_name(str(status.prefix))
         raise WineError(f"the wineserver of {where} was told to end, and runs on after {timeout:g} s") from error
-    with _ensuring:
+    with _ensuring:  # who starts one meanwhile goes first, and remembers it
         _ensured.pop((loader.prefix(environ), str(status.server)), None)
     return True
 
@@ -270,6 +282,6 @@ def _boot(environ: Mapping[str, str] | None, home: Path, until: float, timeout: 
     try:
         code = _wait(process, until)
     except subprocess.TimeoutExpired as error:
-        raise WineError(f"Wine did not start its services within {timeout:g} s in {where}") from error
+        raise WineError(f"Wine did not start its services within {timeout:.1f} s in {where}") from error
     if code:
         raise WineError(f"Wine cannot start its services in {where}: wineboot ended with exit code {code}")
