@@ -16,7 +16,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -26,7 +27,9 @@ from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from psengine_host.network.errors import BadAnswer, NetworkError, Unreachable, clean
-from psengine_host.network.guard import Attempt, NetworkGuard
+from psengine_host.network.guard import Attempt, Attempting, NetworkGuard
+from psengine_host.network.proxies import Proxies
+from psengine_host.network.transient import is_transient
 
 __all__ = ["Answer", "HttpClient", "Lookup"]
 
@@ -35,6 +38,8 @@ Lookup = Callable[..., list[tuple[Any, ...]]]
 
 _BUFFER: Final = 1 << 18
 _CARET: Final = re.compile(r" \^( b'')?$")
+_STALE_CONNECTIONS: Final = 3
+"""Connections from the pool that may turn out to be closed, one after the other, before a request gives up."""
 _NAME_LOOKUPS: Final = 64
 """Name resolutions at once; each occupies a thread until the system's resolver gives up."""
 
@@ -47,7 +52,7 @@ class Answer:
         self._attempt = attempt
         self._read_timeout = read_timeout
         self._protocol = None
-        if response.connection is not None:  # the body is still to come
+        if response.connection is not None:  # the body is not here yet
             self._protocol = response.connection.protocol
             _acknowledge_now(response.connection.transport)
         self.status = response.status
@@ -87,8 +92,10 @@ class Answer:
             Unreachable: The body ended before its announced end, or nothing came in time.
             BadAnswer: More came with the body's end than was announced.
         """
-        with _translated(self._response.url, self._attempt, self._read_timeout):
+        try:
             data = await self._response.content.readany()
+        except _FAULTS as error:
+            raise _as_ours(error, self._response.url, self._attempt, self._read_timeout) from error
         if not data and self._protocol is not None:
             surplus = self._protocol.exception()
             if isinstance(surplus, HttpProcessingError):  # what followed the body was parsed as another response
@@ -99,13 +106,15 @@ class Answer:
 class HttpClient:
     """A guarded HTTP client with a pool of connections.
 
-    Use it in one event loop, as ``async with HttpClient(guard) as client``. Proxies of the environment, ``.netrc``
-    and cookies are never used; TLS certificates are verified.
+    Use it in one event loop, as ``async with HttpClient(guard) as client``. Unless told so, proxies are not used;
+    ``.netrc`` and cookies never are. TLS certificates are verified.
 
     Args:
         guard: Asked about every address before it is connected to.
         ca_file: A file of certificates (PEM) to trust beside the system's, for a private CA.
         connections: Connections at once, to all hosts together; a request beyond waits within its deadline.
+        proxies: Those to ask instead of connecting; by default none. They resolve the names in URLs themselves, so
+            that of those URLs the guard sees what is an address already, and no more.
         lookup: Resolves names; a replacement for ``socket.getaddrinfo``.
 
     Raises:
@@ -118,11 +127,13 @@ class HttpClient:
         *,
         ca_file: str | None = None,
         connections: int = 100,
+        proxies: Proxies | None = None,
         lookup: Lookup = socket.getaddrinfo,
     ) -> None:
         self.guard = guard
         self._tls = _tls_context(ca_file)
         self._connections = connections
+        self._proxies = proxies
         self._lookup = lookup
         self._session: aiohttp.ClientSession | None = None
 
@@ -158,7 +169,7 @@ class HttpClient:
         method: str,
         url: URL,
         *,
-        deadline: float,
+        deadline: float | None,
         connect_timeout: float,
         read_timeout: float,
         headers: Mapping[str, str] | None = None,
@@ -169,7 +180,8 @@ class HttpClient:
         Args:
             method: The HTTP method.
             url: An ``http`` or ``https`` URL.
-            deadline: When all must be over, the body's last byte included; on ``time.monotonic``.
+            deadline: When all must be over, the body's last byte included; on ``time.monotonic``. None leaves that to
+                the caller.
             connect_timeout: Seconds for one connection attempt.
             read_timeout: Seconds without a single byte.
             headers: Further headers.
@@ -185,22 +197,51 @@ class HttpClient:
         """
         if self._session is None:
             raise RuntimeError("HttpClient is used outside of its 'async with' block")
-        timeout = aiohttp.ClientTimeout(
-            total=max(deadline - time.monotonic(), 0.001),
-            sock_connect=connect_timeout,
-            sock_read=read_timeout,
-            # aiohttp rounds longer timeouts up to whole seconds; a deadline is not to be passed by one.
-            ceil_threshold=math.inf,
-        )
-        with self.guard.attempting(url.raw_host or "") as attempt, _translated(url, attempt, read_timeout):
-            response = await self._session.request(
-                method, url, headers=headers, data=body, timeout=timeout, allow_redirects=False
+        proxy = None if self._proxies is None else self._proxies.proxy_for(url)
+
+        def timeout() -> aiohttp.ClientTimeout:
+            return aiohttp.ClientTimeout(
+                total=None if deadline is None else max(deadline - time.monotonic(), 0.001),
+                sock_connect=connect_timeout,
+                sock_read=read_timeout,
+                # aiohttp rounds longer timeouts up to whole seconds; a deadline is not to be passed by one.
+                ceil_threshold=math.inf,
             )
+
+        send = partial(
+            self._session.request, method, url, headers=headers, data=body, proxy=proxy, allow_redirects=False
+        )
+        with self._attempting(url, proxy) as attempt:
+            try:
+                response = await _sent(attempt, lambda: send(timeout=timeout()))
+            except _FAULTS as error:
+                raise _as_ours(error, url, attempt, read_timeout) from error
         try:
             yield Answer(response, attempt, read_timeout)
         finally:
             # Back to the pool if the body was read to its end; otherwise this closes the connection.
             response.release()
+
+    def _attempting(self, url: URL, proxy: URL | None) -> Attempting:
+        if proxy is None:
+            return self.guard.attempting(url.raw_host or "")
+        # The proxy resolves the name, out of the guard's sight: what can be judged is judged before it hears of it.
+        self.guard.check_unresolved(url.raw_host or "", url.port)
+        return self.guard.attempting(proxy.raw_host or "", proxy_port=proxy.port)
+
+
+async def _sent(attempt: Attempt, send: Callable[[], Awaitable[aiohttp.ClientResponse]]) -> aiohttp.ClientResponse:
+    """Send a request, and again where it went over an old connection that the other end had just closed."""
+    stale = 0
+    while True:
+        try:
+            return await send()
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            stale += 1
+            if attempt.opened or stale > _STALE_CONNECTIONS:
+                raise
 
 
 def _acknowledge_now(transport: asyncio.Transport | None) -> None:
@@ -227,22 +268,21 @@ def _tls_context(ca_file: str | None) -> ssl.SSLContext | bool:
     return context
 
 
-@contextlib.contextmanager
-def _translated(url: URL, attempt: Attempt, read_timeout: float) -> Iterator[None]:
-    """Turn what aiohttp raises into this package's errors."""
-    try:
-        yield
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        raise _as_ours(error, url, attempt, read_timeout) from error
+_FAULTS: Final = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
+"""What aiohttp raises."""
 
 
 def _as_ours(error: Exception, url: URL, attempt: Attempt, read_timeout: float) -> NetworkError:
+    """What aiohttp raises, as one of this package's errors."""
     where = f"{url.host}:{url.port}"
     match error:
         case aiohttp.ClientConnectorCertificateError():
             return BadAnswer(f"the TLS certificate of {where} is not trusted: {_detail(error.certificate_error)}")
+        case aiohttp.ClientHttpProxyError():
+            answered = f"the proxy refuses to connect to {where}: {error.status} {_detail(error.message)}"
+            return Unreachable(answered) if is_transient(error.status) else BadAnswer(answered)
         case aiohttp.ClientConnectorDNSError():
-            return Unreachable(f"the name {url.host} cannot be resolved: {_detail(error.os_error)}")
+            return Unreachable(f"the name {error.host} cannot be resolved: {_detail(error.os_error)}")
         case aiohttp.ClientConnectorError() if attempt.refused and not attempt.opened:
             return attempt.refused[0]
         case aiohttp.ClientConnectorSSLError():
@@ -250,6 +290,10 @@ def _as_ours(error: Exception, url: URL, attempt: Attempt, read_timeout: float) 
         case aiohttp.ClientConnectorError() if attempt.refused:
             forbidden = attempt.refused[0].address
             return Unreachable(f"cannot connect to {where}: no permitted address answers ({forbidden} is forbidden)")
+        case aiohttp.ClientProxyConnectionError():
+            return Unreachable(
+                f"cannot connect to the proxy {error.host}:{error.port}: {_connect_detail(error.os_error)}"
+            )
         case aiohttp.ClientConnectorError():
             return Unreachable(f"cannot connect to {where}: {_connect_detail(error.os_error)}")
         case aiohttp.ConnectionTimeoutError():

@@ -102,9 +102,13 @@ class Exchanges(LoopThread):
         """
         if self._client is None:
             from psengine_host.network.client import HttpClient  # 130 ms of aiohttp, for those who connect
+            from psengine_host.network.proxies import Proxies
 
             client = HttpClient(
-                NetworkGuard(self._network.allow), ca_file=self._network.ca_file, connections=_CONNECTIONS
+                NetworkGuard(self._network.allow),
+                ca_file=self._network.ca_file,
+                connections=_CONNECTIONS,
+                proxies=Proxies.from_environment() if self._network.proxy_from_environment else None,
             )
             self._client = await client.__aenter__()
         return self._client

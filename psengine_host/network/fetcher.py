@@ -94,12 +94,13 @@ class Fetcher:
         except FetchError as error:
             future.set_exception(error)
             return future
-        closed = FetchError(uri, _CLOSED)
         exchanges = self._running()
         if exchanges is None:
-            future.set_exception(closed)
+            future.set_exception(FetchError(uri, _CLOSED))
             return future
-        return exchanges.submit(lambda: exchanges.fetch(uri, destination, deadline, sha256), at_end=closed)
+        return exchanges.submit(
+            lambda: exchanges.fetch(uri, destination, deadline, sha256), at_end=lambda: FetchError(uri, _CLOSED)
+        )
 
     def deliver(self, url: str, body: bytes, *, idempotency_key: str, deadline: float) -> Delivery:
         """Try once to deliver an answer, and wait for what comes of it.
@@ -128,7 +129,7 @@ class Fetcher:
         if exchanges is not None:
             try:
                 return _result(
-                    exchanges.submit(lambda: exchanges.deliver(url, body, idempotency_key, deadline), at_end=Closed())
+                    exchanges.submit(lambda: exchanges.deliver(url, body, idempotency_key, deadline), at_end=Closed)
                 )
             except Closed:
                 pass  # said below, as if it had been closed before

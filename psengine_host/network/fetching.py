@@ -200,7 +200,7 @@ async def _try_and_retry(client: HttpClient, uri: str, sink: _Sink, limits: Fetc
             raise TimeoutError
         sink.restart()
         try:
-            await _one_try(client, uri, sink, limits, deadline)
+            await _one_try(client, uri, sink, limits)
         except Unreachable as error:
             left = deadline - time.monotonic()
             if left <= 0:
@@ -224,13 +224,13 @@ def _wait(error: Unreachable, number: int, limits: FetchLimits) -> float:
     return min(limits.backoff * 2.0 ** (number - 1), limits.max_backoff) * random.uniform(0.5, 1.0)  # noqa: S311
 
 
-async def _one_try(client: HttpClient, uri: str, sink: _Sink, limits: FetchLimits, deadline: float) -> None:
+async def _one_try(client: HttpClient, uri: str, sink: _Sink, limits: FetchLimits) -> None:
     """Follow the redirects and stream the body into the sink."""
     from psengine_host.network.urls import http_url, redirect_target
 
     url = http_url(uri)
     for _ in range(limits.max_redirects + 1):
-        location = await _ask(client, url, sink, limits, deadline)
+        location = await _ask(client, url, sink, limits)
         if location is None:
             return
         try:
@@ -240,15 +240,14 @@ async def _one_try(client: HttpClient, uri: str, sink: _Sink, limits: FetchLimit
     raise BadAnswer(f"more than {limits.max_redirects} redirects")
 
 
-async def _ask(client: HttpClient, url: URL, sink: _Sink, limits: FetchLimits, deadline: float) -> str | None:
+async def _ask(client: HttpClient, url: URL, sink: _Sink, limits: FetchLimits) -> str | None:
     """Ask one URL; the location if it redirects, None when its body is in the sink."""
     async with client.exchange(
         "GET",
         url,
-        deadline=deadline,
+        deadline=None,  # the caller's timeout is around everything
         connect_timeout=limits.connect_timeout,
         read_timeout=limits.read_timeout,
-        headers={"Accept": "*/*"},
     ) as answer:
         if answer.status in _CONTENT:
             await _stream(answer, sink, limits)

@@ -15,8 +15,7 @@ from __future__ import annotations
 import errno
 import re
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -24,7 +23,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from psengine_host.errors import InvalidValue
 from psengine_host.network.errors import ForbiddenAddress
 
-__all__ = ["Attempt", "NetworkGuard", "refusal"]
+__all__ = ["Attempt", "Attempting", "NetworkGuard", "refusal"]
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -88,6 +87,11 @@ _HOST_NAME = re.compile(
 _NUMERIC_LABEL = re.compile(r"([0-9]+|0x[0-9a-f]*)\Z")
 """A last label that the system's resolver reads as a number, so that the name is an address in disguise."""
 
+_LOOPBACK_NAMES = frozenset(
+    {"localhost", "localhost.localdomain", "localhost6", "localhost6.localdomain6", "ip6-localhost", "ip6-loopback"}
+)
+"""RFC 6761, section 6.3, and what systems have in their files of hosts."""
+
 _ALLOW = "network.allow"
 _EXPECTED = "must be a host, an address or a network, such as store.internal, 10.1.2.3:9000 or 10.1.0.0/16"
 
@@ -100,9 +104,11 @@ class Attempt:
         host: The host of the request's URL.
         refused: The refusals of the guard, in order.
         opened: How many sockets the guard let through.
+        proxy_port: Where connections lead to a proxy that the operator chose, and not to the URL's host: its port.
     """
 
     host: str
+    proxy_port: int | None = None
     refused: list[ForbiddenAddress] = field(default_factory=list)
     opened: int = 0
 
@@ -125,6 +131,22 @@ class _Allowed:
         if self.network is not None:
             return address in self.network
         return host is not None and host == self.host
+
+
+class Attempting:
+    """A ``with`` block in which an attempt is the one in hand; entered for every request, hence no generator."""
+
+    __slots__ = ("_attempt", "_token")
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+
+    def __enter__(self) -> Attempt:
+        self._token = _attempt.set(self._attempt)
+        return self._attempt
+
+    def __exit__(self, *_: object) -> None:
+        _attempt.reset(self._token)
 
 
 class NetworkGuard:
@@ -173,26 +195,51 @@ class NetworkGuard:
         if (reason := refusal(parsed)) is not None:
             raise ForbiddenAddress(address, reason, host)
 
-    @contextmanager
-    def attempting(self, host: str) -> Iterator[Attempt]:
-        """Tell the guard on whose behalf connections are made inside this block.
+    def check_unresolved(self, host: str, port: int | None = None) -> None:
+        """Pass a host that somebody else (a proxy) resolves and connects to, or raise.
+
+        Names pass, since nobody here knows what they will resolve to, but for those of loopback. Addresses are judged,
+        in all the spellings that some resolver reads as one.
+
+        Args:
+            host: The host of the URL.
+            port: Its port.
+
+        Raises:
+            ForbiddenAddress: It is an address that is not globally routable unicast, or a name of loopback, and nothing
+                in the allow-list covers it.
+        """
+        name = _normal(host)
+        if name in _LOOPBACK_NAMES or name.endswith(".localhost"):
+            if not any(entry.host == name and entry.port in (None, port) for entry in self._allowed):
+                raise ForbiddenAddress(host, "a name of loopback")
+            return
+        try:
+            self.check(str(ip_address(name)), host, port)
+        except ValueError:
+            if not _NUMERIC_LABEL.match(name.rpartition(".")[2]):
+                return
+            try:
+                address = socket.inet_ntoa(socket.inet_aton(name))  # 127.1, 0x7f000001, 017700000001
+            except OSError:
+                raise ForbiddenAddress(host, "not an address, and no name either") from None
+            self.check(address, host, port)
+
+    def attempting(self, host: str, proxy_port: int | None = None) -> Attempting:
+        """Tell the guard on whose behalf connections are made inside a ``with`` block.
 
         The host travels in a context variable, which ``asyncio`` copies into the tasks that race the addresses
         of a host, so that concurrent requests over one connector never see each other's host. Outside such a
         block the host is unknown and no host name of the allow-list applies.
 
         Args:
-            host: The host of the URL that is about to be asked.
+            host: The host of the URL that is about to be asked; or of the proxy, if one is.
+            proxy_port: The port of the proxy, if one is asked: the host may then have any address, on that port alone.
 
-        Yields:
-            The record of what was refused and what was opened.
+        Returns:
+            The block, which yields the record of what was refused and what was opened.
         """
-        attempt = Attempt(host)
-        token = _attempt.set(attempt)
-        try:
-            yield attempt
-        finally:
-            _attempt.reset(token)
+        return Attempting(Attempt(host, proxy_port))
 
     def socket_factory(self, address_info: AddressInfo) -> socket.socket:
         """Make the socket of one connection attempt, for ``aiohttp.TCPConnector(socket_factory=...)``.
@@ -210,7 +257,8 @@ class NetworkGuard:
         family, kind, protocol, _, endpoint = address_info
         attempt = _attempt.get()
         try:
-            self._check_endpoint(family, endpoint, None if attempt is None else attempt.host)
+            if attempt is None or attempt.proxy_port is None or attempt.proxy_port != endpoint[1]:
+                self._check_endpoint(family, endpoint, None if attempt is None else attempt.host)
         except ForbiddenAddress as error:
             if attempt is not None:
                 attempt.refused.append(error)

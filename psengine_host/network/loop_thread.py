@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextvars import Context, copy_context
 from typing import Any, Final, TypeVar
 
 __all__ = ["LoopThread", "Pending"]
@@ -25,10 +27,10 @@ class Pending(Future[T]):
 
     Args:
         loop: Where the coroutine runs.
-        at_end: What is raised where the loop ends before the coroutine does.
+        at_end: Makes what is raised where the loop ends before the coroutine does.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, at_end: Exception) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, at_end: Callable[[], Exception]) -> None:
         super().__init__()
         self._loop = loop
         self._at_end = at_end
@@ -65,7 +67,7 @@ class Pending(Future[T]):
             if self._unwanted:
                 self._give_up()
             else:
-                self.set_exception(self._at_end)
+                self.set_exception(self._at_end())
         elif (error := task.exception()) is not None:
             self.set_exception(error)
         else:
@@ -83,6 +85,8 @@ class LoopThread:
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._closed = False
+        self._arrived: deque[tuple[Pending[Any], Callable[[], Coroutine[Any, Any, Any]], Context]] = deque()
+        self._called = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=_NAME, daemon=True)
         self._thread.start()
@@ -92,12 +96,12 @@ class LoopThread:
         """Whether the calling code runs in the loop's own thread."""
         return self._thread is threading.current_thread()
 
-    def submit(self, start: Callable[[], Coroutine[Any, Any, T]], at_end: Exception) -> Future[T]:
+    def submit(self, start: Callable[[], Coroutine[Any, Any, T]], at_end: Callable[[], Exception]) -> Future[T]:
         """Run a coroutine in the loop, with the caller's context variables.
 
         Args:
             start: Makes the coroutine; called in the loop's thread.
-            at_end: What the future raises when the loop has ended, or ends before the coroutine does.
+            at_end: Makes what the future raises when the loop has ended, or ends before the coroutine does.
 
         Returns:
             A future that can be cancelled at any time (``Pending``). Its callbacks are called in the loop's thread and
@@ -106,9 +110,14 @@ class LoopThread:
         pending: Pending[T] = Pending(self._loop, at_end)
         with self._lock:
             if self._closed:
-                pending.set_exception(at_end)
-            else:
-                self._loop.call_soon_threadsafe(pending._begin, start)
+                pending.set_exception(at_end())
+                return pending
+            self._arrived.append((pending, start, copy_context()))
+            if not self._called:
+                # Once for all that arrive until the loop comes to it: each call is a system call, at which the two
+                # threads would hand the interpreter to and fro.
+                self._called = True
+                self._loop.call_soon_threadsafe(self._begin_arrived)
         return pending
 
     def close(self, timeout: float) -> bool:
@@ -129,6 +138,12 @@ class LoopThread:
         if not self.is_current:
             self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    def _begin_arrived(self) -> None:
+        self._called = False  # first, so that whoever arrives from here on is either seen or calls again
+        while self._arrived:
+            pending, start, context = self._arrived.popleft()
+            context.run(pending._begin, start)
 
     async def wind_up(self) -> None:
         """The last that runs in the loop, after everything else has ended."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from yarl import URL
 
@@ -14,7 +15,8 @@ from psengine_host.network.schemes import require_http
 
 __all__ = ["http_url", "redirect_target"]
 
-_CLEAN: Final = re.compile(r"[!-~]+\Z")
+_PARTS: Final = re.compile(r"(?i:(https?://[!-\"$-.0->@-~]*))(/[!-\"$->@-~]*)?(?:\?([!-\"$-~]*))?(?:#[!-~]*)?\Z")
+"""Origin, path and query of a URL of visible ASCII characters."""
 _CONTROL: Final = re.compile(r"[\x00-\x20\x7f]")
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _HOST_NAME: Final = re.compile(r"(?=.{1,253}\.?\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?\Z")
@@ -39,29 +41,39 @@ def http_url(uri: str) -> URL:
     if _CONTROL.search(uri):
         raise BadAnswer("a URL with white space or control characters in it")
     try:
-        url = URL(uri)
-        _require_possible(url)
-        if not url.port:
-            raise BadAnswer("a URL with port 0")
-        if not _CLEAN.match(uri):
+        parts = _PARTS.match(uri)
+        if parts is None:  # characters that yarl has to encode, or nothing after the scheme
+            url = URL(uri)
+            _require_possible(url)
             return url.with_fragment(None)
-        parts = urlsplit(uri)
+        origin, path, query = parts.groups()
+        url = _possible(origin)
         return URL.build(
             scheme=url.scheme,
             user=url.raw_user,
             password=url.raw_password,
             host=url.host_subcomponent or "",
             port=url.explicit_port,
-            path=parts.path or "/",
-            query_string=parts.query,
+            path=path or "/",
+            query_string=query or "",
             encoded=True,
         )
     except (ValueError, TypeError) as error:
         raise BadAnswer(f"not a URL: {clean(' '.join(str(error).split()))}") from error
 
 
+@lru_cache(128)
+def _possible(origin: str) -> URL:
+    """A URL without path and query, checked; the next artifact is often from the same place."""
+    url = URL(origin)
+    _require_possible(url)
+    return url
+
+
 def _require_possible(url: URL) -> None:
     """Refuse a host that no resolver could know: asking would fail, and asking again too."""
+    if url.explicit_port == 0:
+        raise BadAnswer("a URL with port 0")
     host = url.raw_host
     if not host:
         raise BadAnswer("a URL without a host")
