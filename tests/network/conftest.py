@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
@@ -23,7 +24,7 @@ class Conversation:
         self.server = server
         self.number = number
         self.request = request
-        self._connection = connection
+        self.connection = connection
 
     @property
     def path(self) -> str:
@@ -32,7 +33,7 @@ class Conversation:
     def send(self, data: bytes) -> bool:
         """Send, and say whether the other end is still there."""
         try:
-            self._connection.sendall(data)
+            self.connection.sendall(data)
         except OSError:
             return False
         return True
@@ -140,6 +141,69 @@ def serve() -> Iterator[Callable[..., LoopbackServer]]:
     yield start
     for server in servers:
         server.stop()
+
+
+class LoopbackProxy(LoopbackServer):
+    """A real HTTP proxy on loopback: ``CONNECT`` and absolute URIs.
+
+    Names lead to 127.0.0.1, whatever they are, as a proxy's own resolver has its own answers.
+    """
+
+    def __init__(self) -> None:
+        self.refusal: bytes | None = None
+        """What ``CONNECT`` is answered with instead of a tunnel."""
+        super().__init__(self._pass_on)
+
+    def _pass_on(self, c: Conversation) -> bool:
+        line, *headers = c.request.partition(b"\r\n\r\n")[0].decode().split("\r\n")
+        method, target, _ = line.split(" ")
+        if method == "CONNECT":
+            if self.refusal is not None:
+                c.send(self.refusal)
+                return False
+            port = int(target.rpartition(":")[2])
+            opening = b""
+        else:
+            url = urlsplit(target)
+            port = url.port or 80
+            path = urlunsplit(("", "", url.path or "/", url.query, ""))
+            kept = [header for header in headers if not header.lower().startswith("proxy-")]
+            body = c.request.partition(b"\r\n\r\n")[2]
+            opening = "\r\n".join([f"{method} {path} HTTP/1.1", *kept, "Connection: close", "", ""]).encode() + body
+        with socket.create_connection(("127.0.0.1", port)) as onward:
+            if opening:
+                onward.sendall(opening)
+                onward.shutdown(socket.SHUT_WR)  # the server closes after its answer, which so has an end
+            else:
+                c.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            self._open.append(onward)
+            back = threading.Thread(target=self._relay, args=(onward, c.connection))
+            back.start()
+            if not opening:
+                self._relay(c.connection, onward)
+            back.join()
+        return False
+
+    @staticmethod
+    def _relay(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def proxy(monkeypatch) -> Iterator[LoopbackProxy]:
+    """A proxy, which the environment names for http and https."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    proxy = LoopbackProxy()
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    yield proxy
+    proxy.stop()
 
 
 @pytest.fixture
