@@ -82,11 +82,12 @@ def test_without_any_locale_names_of_files_arrive_whole(run, windows_program, tm
     assert run("print_files", wine.as_nt_path(file)).stdout == b"content\r\n"
 
 
-def test_wines_own_program_runs_as_its_loader(run, monkeypatch):
+def test_wines_own_program_runs_as_its_loader(run):
     """Debian's programs proper, behind its scripts; a script as the loader; a name in PATH."""
     for named in ("/usr/lib/wine/wine64", "/usr/bin/wine", "wine"):
         if not named.startswith("/") or os.path.exists(named):
-            assert run("exit_code", "4", WINELOADER=named).returncode == 4
+            done = run("exit_code", "4", WINELOADER=named, WINEDEBUG="err+all")
+            assert done.returncode == 4, done.stderr.decode()
 
 
 def test_the_loader_is_found_in_its_order(program, places, tmp_path):
