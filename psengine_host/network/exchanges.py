@@ -14,13 +14,13 @@ from psengine_host.network.guard import NetworkGuard
 from psengine_host.network.loop_thread import LoopThread
 
 if TYPE_CHECKING:
-    from psengine_host.network.client import HttpClient
+    from psengine_host.network.client import HttpClient, Lookup
     from psengine_host.settings import NetworkSettings
 
-__all__ = ["Closed", "Exchanges"]
+__all__ = ["FETCHES", "Closed", "Exchanges"]
 
 _CONNECTIONS: Final = 128
-_FETCHES: Final = 96
+FETCHES: Final = 96
 """Fetches at once; the others wait within their deadlines. Fewer than connections, so that answers always get one."""
 
 
@@ -33,10 +33,12 @@ class Exchanges(LoopThread):
 
     Args:
         network: Limits, and what may be connected to.
+        lookup: Resolves names.
     """
 
-    def __init__(self, network: NetworkSettings) -> None:
+    def __init__(self, network: NetworkSettings, lookup: Lookup) -> None:
         self._network = network
+        self._lookup = lookup
         self._fetch_limits = FetchLimits(
             max_size=network.max_artifact_size,
             connect_timeout=network.connect_timeout,
@@ -49,7 +51,7 @@ class Exchanges(LoopThread):
             connect_timeout=network.connect_timeout, read_timeout=network.read_timeout, ca_file=network.ca_file
         )
         self._client: HttpClient | None = None
-        self._slots = asyncio.Semaphore(_FETCHES)
+        self._slots = asyncio.Semaphore(FETCHES)
         super().__init__()
 
     async def fetch(self, uri: str, destination: BinaryIO, deadline: float, sha256: str | None) -> Fetched:
@@ -108,6 +110,7 @@ class Exchanges(LoopThread):
                 NetworkGuard(self._network.allow),
                 ca_file=self._network.ca_file,
                 connections=_CONNECTIONS,
+                lookup=self._lookup,
                 proxies=Proxies.from_environment() if self._network.proxy_from_environment else None,
             )
             self._client = await client.__aenter__()

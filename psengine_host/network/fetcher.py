@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
 import time
 import weakref
@@ -11,6 +12,7 @@ from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, BinaryIO, Final, Self, TypeVar
 
 if TYPE_CHECKING:
+    from psengine_host.network.client import Lookup
     from psengine_host.network.delivery import Delivery
     from psengine_host.network.exchanges import Exchanges
     from psengine_host.network.fetching import Fetched
@@ -41,10 +43,12 @@ class Fetcher:
 
     Args:
         network: Limits, and what may be connected to.
+        lookup: Resolves names; a replacement for ``socket.getaddrinfo``.
     """
 
-    def __init__(self, network: NetworkSettings) -> None:
+    def __init__(self, network: NetworkSettings, *, lookup: Lookup = socket.getaddrinfo) -> None:
         self._network = network
+        self._lookup = lookup
         self._lock = threading.Lock()
         self._closed = False
         self._exchanges: Exchanges | None = None
@@ -160,7 +164,7 @@ class Fetcher:
             if self._exchanges is None:
                 from psengine_host.network.exchanges import Exchanges
 
-                self._exchanges = Exchanges(self._network)
+                self._exchanges = Exchanges(self._network, self._lookup)
                 # For who forgets to close this. Whoever happens to let go last must not wait: it may hold any lock.
                 weakref.finalize(self, self._exchanges.close, 0.0).atexit = False
             return self._exchanges

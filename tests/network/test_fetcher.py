@@ -3,20 +3,23 @@
 import asyncio
 import hashlib
 import io
-import os
+import queue
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
 
 from psengine_host.network.delivery import DeliveryStatus
 from psengine_host.network.errors import FetchError
+from psengine_host.network.exchanges import FETCHES
 from psengine_host.network.fetcher import Fetcher
 from psengine_host.settings import NetworkSettings
 
@@ -198,19 +201,37 @@ def test_a_fetcher_that_nobody_closed_ends_with_its_last_reference(serve):
     assert not thread.is_alive()
 
 
-def test_a_fork_makes_connections_of_its_own(serve, fetcher):
+def test_a_fork_makes_connections_of_its_own(serve):
     server = serve(lambda c: c.answer(200, BODY))
-    assert fetched(fetcher, server.url) == BODY
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            code = 0 if fetched(fetcher, server.url) == BODY else 2
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert fetched(fetcher, server.url) == BODY
-    assert server.connections == 2
+    program = textwrap.dedent("""
+        import io, os, sys, time
+        from psengine_host.network.fetcher import Fetcher
+        from psengine_host.settings import NetworkSettings
+
+        def fetch():
+            fetcher.fetch(sys.argv[1], io.BytesIO(), deadline=time.monotonic() + 20)
+
+        fetcher = Fetcher(NetworkSettings(allow=("127.0.0.1",)))
+        fetch()
+        child = os.fork()
+        if child == 0:
+            fetch()
+            fetcher.close()
+            sys.exit(0)  # at which everything is let go of
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        fetch()  # over the connection from before
+        child = os.fork()
+        if child == 0:
+            fetcher.close()  # harmless
+            sys.exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        fetch()
+        fetcher.close()
+    """)
+    command = [sys.executable, "-W", "error", "-W", "ignore:This process:DeprecationWarning", "-c", program, server.url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (server.connections, len(server.requests)) == (2, 4)
 
 
 def test_an_interrupt_abandons_the_fetch_before_it_comes_through(serve):
@@ -242,11 +263,10 @@ def test_an_interrupt_abandons_the_fetch_before_it_comes_through(serve):
         try:
             fetcher.fetch(sys.argv[1], destination, deadline=time.monotonic() + 60)
         except KeyboardInterrupt:
-            before = destination.size
-            time.sleep(0.2)
-            assert before == destination.size == 0, (before, destination.size)
+            assert destination.size == 0, destination.size
+            fetcher.close()  # after which nobody is left who could write
+            assert destination.size == 0, destination.size
             print("abandoned", flush=True)
-        fetcher.close()
     """)
     process = subprocess.Popen([sys.executable, "-c", program, server.url], stdout=subprocess.PIPE)
     try:
@@ -257,3 +277,144 @@ def test_an_interrupt_abandons_the_fetch_before_it_comes_through(serve):
         process.kill()
         process.wait()
     assert (process.returncode, out) == (0, b"abandoned\n")
+
+
+def test_a_connection_that_was_closed_meanwhile_loses_no_answer(serve, fetcher, soon):
+    """A receiver that ends an idle connection just when the next answer is on its way."""
+    server = serve(lambda c: False if c.number == 2 else c.answer(200))
+    for number in range(2):
+        delivery = fetcher.deliver(f"{server.url}/{number}", b"{}", idempotency_key="key", deadline=soon)
+        assert delivery.status is DeliveryStatus.DELIVERED
+    assert [request.split(b" ")[1] for request in server.requests] == [b"/0", b"/1", b"/1"]
+    assert server.requests[1] == server.requests[2]
+    assert server.connections == 2
+
+
+def test_a_new_connection_that_is_closed_is_not_asked_again_at_once(serve, fetcher, soon):
+    server = serve(lambda _: False)
+    delivery = fetcher.deliver(server.url, b"{}", idempotency_key="key", deadline=soon)
+    assert delivery.status is DeliveryStatus.RETRY
+    assert delivery.reason == f"127.0.0.1:{server.port} closed the connection without an answer"
+    assert (len(server.requests), server.connections) == (1, 1)
+
+
+class Watched(io.BytesIO):
+    """A destination that tells when it is written to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = threading.Event()
+
+    def write(self, data: bytes) -> int:
+        self.written.set()
+        return super().write(data)
+
+
+def drip_body(c):
+    c.send(b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n")
+    c.drip(b"x", 0.001)
+
+
+def test_a_fetch_can_be_cancelled_and_its_destination_is_the_callers_again(serve, fetcher, soon):
+    server = serve(drip_body)
+    destination = Watched()
+    future = fetcher.submit_fetch(server.url, destination, deadline=soon)
+    assert destination.written.wait(20)
+    assert future.cancel()
+    wait([future], timeout=20)
+    assert future.cancelled()
+    assert destination.getvalue() == b""
+    assert not future.cancel()
+
+
+def test_a_fetch_that_was_cancelled_before_it_began_connects_nowhere(serve, fetcher, soon):
+    server = serve(lambda c: c.answer(200, BODY))
+    held, holding = threading.Event(), threading.Event()
+    first = fetcher.submit_fetch(server.url, io.BytesIO(), deadline=soon)
+    first.add_done_callback(lambda _: (holding.set(), held.wait(20)))  # the fetcher's thread is busy from here on
+    assert holding.wait(20)
+    second = fetcher.submit_fetch(server.url, io.BytesIO(), deadline=soon)
+    assert second.cancel()
+    held.set()
+    with pytest.raises(CancelledError):
+        second.result(20)
+    assert len(server.requests) == 1
+
+
+def test_a_callback_that_would_wait_for_itself_is_told(serve, fetcher, soon):
+    server = serve(lambda c: c.answer(200, BODY))
+    said = queue.SimpleQueue()
+
+    def careless(_: object) -> None:
+        for wait_for in (
+            lambda: fetcher.fetch(server.url, io.BytesIO(), deadline=soon),
+            lambda: fetcher.deliver(server.url, b"{}", idempotency_key="key", deadline=soon),
+        ):
+            try:
+                wait_for()
+            except RuntimeError as error:
+                said.put(str(error))
+
+    fetcher.submit_fetch(server.url, io.BytesIO(), deadline=soon).add_done_callback(careless)
+    expected = "a callback of a fetch must not wait for another exchange of the same fetcher"
+    assert [said.get(timeout=20) for _ in range(2)] == [expected] * 2
+
+
+def test_context_variables_travel_with_each_fetch(serve, fetcher, soon):
+    server = serve(lambda c: c.answer(200, BODY))
+    name = ContextVar("name", default="none")
+    seen = queue.SimpleQueue()
+
+    class Telling(io.BytesIO):
+        def write(self, data: bytes) -> int:
+            seen.put(name.get())
+            return super().write(data)
+
+    for value in ("one", "two"):
+        name.set(value)
+        fetcher.submit_fetch(server.url, Telling(), deadline=soon)
+    assert sorted(seen.get(timeout=20) for _ in range(2)) == ["one", "two"]
+
+
+def test_fetches_that_get_nowhere_hold_up_no_answer(serve, fetcher):
+    """More fetches than there are connections for."""
+    full = threading.Event()
+    slow = serve(lambda c: (full.set() if c.number == FETCHES else None, c.hold()))
+    receiver = serve(lambda c: c.answer(200))
+    deadline = time.monotonic() + 10
+    stuck = [fetcher.submit_fetch(slow.url, io.BytesIO(), deadline=deadline) for _ in range(FETCHES + 40)]
+    assert full.wait(20)
+    late = fetcher.submit_fetch(slow.url, io.BytesIO(), deadline=time.monotonic() + 0.2)
+    with pytest.raises(FetchError, match="not done by the deadline: too many other fetches were under way"):
+        late.result(20)
+    delivery = fetcher.deliver(receiver.url, b"{}", idempotency_key="key", deadline=time.monotonic() + 20)
+    assert delivery.status is DeliveryStatus.DELIVERED
+    assert not any(future.done() for future in stuck)
+    assert len(slow.requests) == FETCHES
+    for future in stuck:
+        future.cancel()
+    wait(stuck, timeout=20)
+
+
+def test_a_deadline_is_kept_by_a_name_that_never_resolves():
+    release = threading.Event()
+
+    def never(*arguments, **options):
+        release.wait(30)
+        raise socket.gaierror(socket.EAI_AGAIN, "gave up")
+
+    fetcher = Fetcher(network(), lookup=never)
+    try:
+        assert refused(fetcher, "http://slow.example/", within=0.3) == "not done by the deadline"
+        delivery = fetcher.deliver(
+            "http://slow.example/", b"{}", idempotency_key="key", deadline=time.monotonic() + 0.3
+        )
+        assert (delivery.status, delivery.reason) == (
+            DeliveryStatus.RETRY,
+            "slow.example:80 was not done by the deadline",
+        )
+        began = time.monotonic()
+        fetcher.close()  # which does not wait for the resolver
+        assert time.monotonic() - began < 5
+    finally:
+        release.set()
