@@ -25,6 +25,8 @@ def command_environment(given: Mapping[str, str | None] | None = None) -> dict[s
         ValueError: A name or value that no variable can have; the message does not show the value.
     """
     environ = {name: value for name, value in os.environ.items() if not name.startswith(HOST_PREFIX)}
+    if given is not None and not isinstance(given, Mapping):
+        raise ValueError(f"env: must be a mapping, and is of type {type(given).__name__}")
     for name, value in (given or {}).items():
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
             raise ValueError(f"env: {name!r} is no name of a variable")

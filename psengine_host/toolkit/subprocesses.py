@@ -135,14 +135,14 @@ def run_command(
             from psengine_host.toolkit import wine as wine_programs  # most engines have no Windows program
 
             environ = wine_programs.environment(environ)
-            words = wine_programs.command(words, environ)
+            program, words = words[0], wine_programs.command(words, environ)
         seconds = parse_duration(timeout)
         if not seconds:
             raise ValueError("timeout: must be more than 0 seconds")
         command = _Command(
             words,
             environ,
-            None if cwd is None else os.fspath(cwd),
+            _folder(cwd),
             _input(input),
             parse_size(max_output),
             decoder(encoding),
@@ -152,6 +152,8 @@ def run_command(
     except (ValueError, TypeError) as error:
         line = Masking(words, named).command()
         raise InvalidCommand(f"{line} was not started: {error}", line) from error
+    if wine:
+        _check_windows_program(program, command)
     result = _run(command, limit)
     return result.check() if check else result
 
@@ -167,6 +169,8 @@ def _named(secrets: Iterable[str]) -> tuple[str, ...]:
 def _words(args: Sequence[Argument], secrets: tuple[str, ...]) -> list[str]:
     if isinstance(args, (str, bytes, os.PathLike)):
         raise InvalidCommand("a command is a list of its words, not one text: write ['scan', '--fast', path]")
+    if not isinstance(args, Iterable):
+        raise InvalidCommand(f"a command is a list of its words, not of type {type(args).__name__}")
     words = []
     for number, argument in enumerate(args):
         word = argument if isinstance(argument, str) else None
@@ -184,10 +188,27 @@ def _words(args: Sequence[Argument], secrets: tuple[str, ...]) -> list[str]:
     return words
 
 
+def _folder(cwd: Argument | None) -> str | None:
+    folder = None if cwd is None else os.fspath(cwd)
+    if folder is not None and (not isinstance(folder, str) or "\0" in folder):
+        raise ValueError(f"cwd: {shown(folder)} is no path")
+    return folder
+
+
 def _input(data: bytes | None) -> bytes | None:
     if data is None or isinstance(data, (bytes, bytearray, memoryview)):
         return data
     raise TypeError(f"input: must be bytes, and is of type {type(data).__name__}")
+
+
+def _check_windows_program(program: str, command: _Command) -> None:
+    from psengine_host.toolkit.windows_programs import why_not_run
+
+    why = why_not_run(program, command.cwd, command.environ)
+    if why is not None:
+        line = command.masking.command()
+        kind = CommandNotFound if why[0] else CommandNotStarted
+        raise kind(f"{line} was not started: {shown(command.masking.masked(program))} {why[1]}", line)
 
 
 def _limit(seconds: float, deadline: float | None) -> _Limit:

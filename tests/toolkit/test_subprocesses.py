@@ -378,6 +378,7 @@ class TestWhatCannotBeStarted:
             ("scan --fast", "a command is a list of its words, not one text: write ['scan', '--fast', path]"),
             (b"scan", "a command is a list of its words, not one text: write ['scan', '--fast', path]"),
             (Path("scan"), "a command is a list of its words, not one text: write ['scan', '--fast', path]"),
+            (None, "a command is a list of its words, not of type NoneType"),
             ([], "a command needs the name of its program"),
             ([""], "a command needs the name of its program"),
             (["scan", 3], "word 1 of the command must be text or a path, and is of type int"),
@@ -403,6 +404,8 @@ class TestWhatCannotBeStarted:
             ({"encoding": "utf_9"}, "there is no encoding 'utf_9'; did you mean 'utf_8'?"),
             ({"deadline": float("nan")}, "deadline: must be a number on the clock of time.monotonic, not nan"),
             ({"deadline": "10s"}, "deadline: must be a number on the clock of time.monotonic, not '10s'"),
+            ({"env": ["A=B"]}, "env: must be a mapping, and is of type list"),
+            ({"cwd": "a\0b"}, "cwd: 'a\\x00b' is no path"),
             ({"cwd": 3}, "expected str, bytes or os.PathLike object, not int"),
         ],
     )

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from psengine_host.toolkit.subprocesses import CommandFailed, CommandTimeout, run_command
+from psengine_host.toolkit.subprocesses import (
+    CommandFailed,
+    CommandNotFound,
+    CommandNotStarted,
+    CommandTimeout,
+    run_command,
+)
 from psengine_host.toolkit.wine import WineError
 
 pytestmark = [pytest.mark.system("wine"), pytest.mark.timeout(300)]
@@ -99,3 +105,36 @@ def test_without_wine_the_error_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setenv("WINELOADER", str(tmp_path / "wine"))
     with pytest.raises(WineError, match=r"WINELOADER names .*/wine, which does not exist"):
         run_command(["scan.exe"], wine=True)
+
+
+class TestWhatIsNoWindowsProgram:
+    """Wine would end with exit code 1, which is what a scanner says that has found something; or open a window."""
+
+    @pytest.fixture
+    def folder(self, wine_prefix, windows_program, tmp_path):
+        (tmp_path / "text.exe").write_text("no program")
+        (tmp_path / "script.bat").write_bytes(b"@exit 4\r\n")
+        shutil.copy2(windows_program("exit_code"), tmp_path / "Scan.exe")
+        return tmp_path
+
+    @pytest.mark.parametrize("name", ["no-such.exe", "./no-such.exe", "Z:\\no\\such.exe", "no-such-name"])
+    def test_a_program_that_there_is_not(self, name, folder):
+        with pytest.raises(CommandNotFound, match="is not there; name it with its whole path"):
+            run_command([name], wine=True, cwd=folder, timeout=PATIENCE)
+
+    @pytest.mark.parametrize(
+        ("name", "why"), [("text.exe", "is no Windows program: it does not begin with MZ"), ("./", "is a folder")]
+    )
+    def test_what_is_no_program(self, name, why, folder):
+        with pytest.raises(CommandNotStarted) as caught:
+            run_command([folder / name], wine=True, timeout=PATIENCE)
+        assert str(caught.value).endswith(why)
+
+    @pytest.mark.parametrize("name", ["Scan.exe", "./Scan.exe", "scan.EXE", "Scan", "./scan.exe", "script.bat"])
+    def test_what_wine_finds_is_let_through(self, name, folder):
+        done = run_command([name, "4"], wine=True, cwd=folder, timeout=PATIENCE)
+        assert done.returncode == 4
+
+    def test_programs_of_wine_itself_are_let_through(self, wine_prefix):
+        done = run_command(["reg", "query", "HKCU"], wine=True, timeout=PATIENCE)
+        assert "HKEY_CURRENT_USER" in done.check().stdout
