@@ -65,10 +65,13 @@ def test_a_console_program_starts_faster_with_a_wineserver_that_stays(prefix, tm
 
 def test_paths_are_converted_without_a_process(prefix, tmp_path, figure):
     paths = [f"{tmp_path}/artifact {number}/Grüße/file.exe" for number in range(CALLS)]
-    began = time.perf_counter()
-    done = subprocess.run(wine.command(["winepath", "-w", paths[0]]), env=wine.environment(), stdout=subprocess.PIPE)
-    process = time.perf_counter() - began
-    assert done.stdout.decode().strip() == wine.as_nt_path(paths[0])
+    asked = []
+    for path in paths[:STARTS]:
+        began = time.perf_counter()
+        done = subprocess.run(wine.command(["winepath", "-w", path]), env=wine.environment(), stdout=subprocess.PIPE)
+        asked.append(time.perf_counter() - began)
+        assert done.stdout.decode().strip() == wine.as_nt_path(path)
+    process = statistics.median(asked)
     began = time.perf_counter()
     converted = [wine.as_nt_path(path) for path in paths]
     there = (time.perf_counter() - began) / CALLS
