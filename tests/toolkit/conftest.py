@@ -92,6 +92,7 @@ def wine_prefix(
     monkeypatch.setenv("LC_ALL", "C.UTF-8")  # whatever the developer's locale is
     yield prefix
     _end_server({**os.environ, "WINEPREFIX": str(prefix)})
+    shutil.rmtree(prefix, ignore_errors=True)  # pytest would keep some megabytes of each for three sessions
 
 
 @pytest.fixture(scope="session")

@@ -98,9 +98,9 @@ def test_a_windows_program_opens_what_the_path_names(winepath, windows_program, 
 
 
 @pytest.mark.parametrize("name", HARD_NAMES)
-def test_what_a_drive_cannot_say_is_named_from_the_root(name, wine_prefix):
+def test_what_a_drive_cannot_say_is_named_from_the_root(name, prefix):
     assert wine.as_nt_path(f"/tmp/{name}") == f"\\\\?\\unix\\tmp\\{name}"
-    assert wine.as_nt_path(wine_prefix / "drive_c" / name).startswith("\\\\?\\unix\\")
+    assert wine.as_nt_path(prefix / "drive_c" / name).startswith("\\\\?\\unix\\")
 
 
 @pytest.fixture
