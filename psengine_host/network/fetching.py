@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FetchLimits", "Fetched", "fetch", "fetch_data", "fetch_now", "fetch_over", "require_fetchable"]
 
+_ASIDE: Final = 1 << 20
+"""Bytes of an artifact that are written and hashed where they arrive; more are passed to another thread."""
 _CONTENT: Final = (200, 203)
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _TAKEN: Final = "http, https and data"
@@ -275,10 +277,26 @@ async def _stream(answer: Answer, sink: _Sink, limits: FetchLimits) -> None:
         for number, block in enumerate(decoder.decode(chunk)):
             if number:
                 await asyncio.sleep(0)  # a bomb takes long to decode, an empty one too: others get their turn
-            sink.write(block)
+            if sink.size < _ASIDE:
+                sink.write(block)
+            else:
+                await _aside(sink, block)
     if announced is not None and received != announced:
         raise Unreachable(f"{received} bytes came, {announced} were announced")
     decoder.finish()
+
+
+async def _aside(sink: _Sink, block: bytes) -> None:
+    """Write and hash in another thread: a disk that is slow to take a large artifact holds up nobody else."""
+    writing = asyncio.get_running_loop().run_in_executor(None, sink.write, block)
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        while not writing.done():  # until then the destination is not the caller's again, however often they ask
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([writing])
+        writing.exception()  # nobody is interested any more
+        raise
 
 
 class _Sink:
@@ -289,11 +307,12 @@ class _Sink:
         self._start = destination.tell()
         self._max_size = max_size
         self._digest = hashlib.sha256()
-        self._size = 0
+        self.size = 0
+        """Bytes so far."""
 
     def restart(self) -> None:
         """Forget what was written."""
-        if not self._size:
+        if not self.size:
             return
         try:
             self._destination.seek(self._start)
@@ -301,7 +320,7 @@ class _Sink:
         except OSError as error:
             raise _not_stored(error) from error
         self._digest = hashlib.sha256()
-        self._size = 0
+        self.size = 0
 
     def discard(self) -> None:
         """Leave the destination as it was; on the way out with an error, which is not to be hidden by another."""
@@ -309,9 +328,9 @@ class _Sink:
             self.restart()
 
     def write(self, data: bytes) -> None:
-        if self._size + len(data) > self._max_size:
+        if self.size + len(data) > self._max_size:
             raise BadAnswer(f"larger than the limit of {self._max_size} bytes once decoded; stopped there")
-        self._size += len(data)
+        self.size += len(data)
         try:
             written = self._destination.write(data)
         except OSError as error:
@@ -328,7 +347,7 @@ class _Sink:
         found = self._digest.hexdigest()
         if sha256 is not None and found != sha256.lower():
             raise BadAnswer(f"its SHA-256 is {found}, not {clean(sha256)} as announced")
-        return Fetched(self._size, found)
+        return Fetched(self.size, found)
 
 
 def _not_stored(error: OSError) -> NetworkError:

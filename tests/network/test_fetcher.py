@@ -418,3 +418,28 @@ def test_a_deadline_is_kept_by_a_name_that_never_resolves():
         assert time.monotonic() - began < 5
     finally:
         release.set()
+
+
+def test_a_disk_that_is_slow_to_take_a_large_artifact_holds_up_nobody_else(serve, fetcher):
+    server = serve(lambda c: c.answer(200, bytes(3_000_000) if c.path == "/large" else BODY))
+    slow, released = threading.Event(), threading.Event()
+
+    class SlowDisk(io.BytesIO):
+        def write(self, data: bytes) -> int:
+            if self.tell() + len(data) > 2_000_000:
+                slow.set()
+                released.wait(30)
+            return super().write(data)
+
+    destination = SlowDisk()
+    large = fetcher.submit_fetch(f"{server.url}/large", destination, deadline=time.monotonic() + 60)
+    assert slow.wait(20)
+    assert fetched(fetcher, server.url) == BODY
+    for _ in range(2):
+        assert large.cancel()
+        assert fetched(fetcher, server.url) == BODY
+    assert not large.done()  # the destination is still being written to
+    released.set()
+    wait([large], timeout=20)
+    assert large.cancelled()
+    assert destination.getvalue() == b""
