@@ -23,7 +23,8 @@ class Interrupts:
 
     A signal that the caller had ignored (``nohup``, a job in the background) stays ignored. Outside the main thread,
     where Python delivers no signals, this does nothing. May be nested: the outer one remembers what the inner one got.
-    A process that was forked meanwhile dies of the signal, as it would have without this.
+    A process that is forked meanwhile has the system's own handling back before a signal can reach it: the workers of
+    an engine's pool are ended with SIGTERM, and Python would run our handler only after a wait for the next task.
 
     Attributes:
         signal: The signal that came first, or None; also where an engine swallowed the exception.
@@ -34,7 +35,6 @@ class Interrupts:
         self._held = False
         self._previous: dict[signal.Signals, Any] = {}
         self._outer: Interrupts | None = None
-        self._process = 0
 
     @property
     def exit_code(self) -> int:
@@ -55,7 +55,7 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._process = os.getpid()
+            _forks.watch()
             for number in SIGNALS:
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
                     previous = self._previous[number] = signal.signal(number, self._arrived)
@@ -70,10 +70,6 @@ class Interrupts:
         self._outer = None
 
     def _arrived(self, number: int, _frame: object) -> None:
-        if os.getpid() != self._process:  # an engine's pool forked: its workers are ended with SIGTERM
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-            return
         first = self.signal is None
         self._remember(signal.Signals(number))
         if not (self._held and first):
@@ -84,3 +80,32 @@ class Interrupts:
             self.signal = number
         if self._outer is not None:
             self._outer._remember(number)
+
+
+class _Forks:
+    """Gives a forked process the system's handling of the signals, with none let through in between."""
+
+    def __init__(self) -> None:
+        self._watching = False
+        self._thread = threading.local()
+
+    def watch(self) -> None:
+        """From now on."""
+        if not self._watching:
+            os.register_at_fork(before=self._block, after_in_parent=self._unblock, after_in_child=self._give_back)
+            self._watching = True
+
+    def _block(self) -> None:
+        self._thread.mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+    def _unblock(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._thread.mask)
+
+    def _give_back(self) -> None:
+        for number in SIGNALS:
+            if isinstance(getattr(signal.getsignal(number), "__self__", None), Interrupts):
+                signal.signal(number, signal.SIG_DFL)
+        self._unblock()
+
+
+_forks = _Forks()

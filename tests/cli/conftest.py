@@ -154,7 +154,7 @@ def psengine(engine_site, work) -> Iterator[Program]:
     for process in program.started:
         if process.poll() is None:
             process.kill()
-            process.communicate()
+            process.wait(60)  # not for the end of its output: whoever it left behind may hold that
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 stream.close()

@@ -99,3 +99,39 @@ def test_a_forked_child_dies_of_the_signal_and_raises_nothing(number):
         assert os.WIFSIGNALED(status)
         assert os.WTERMSIG(status) == number
         assert interrupts.signal is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_forked_child_that_waits_dies_of_the_signal_however_early_it_comes(number):
+    with Interrupts():
+        for _ in range(50):
+            reading, writing = os.pipe()
+            child = os.fork()
+            if not child:
+                os.read(reading, 1)  # which a handler of Python's could not end: it would run afterwards
+                os._exit(7)
+            os.kill(child, number)  # perhaps before it has run at all
+            _, status = os.waitpid(child, 0)
+            os.close(reading)
+            os.close(writing)
+            assert os.WIFSIGNALED(status)
+            assert os.WTERMSIG(status) == number
+
+
+def test_a_fork_leaves_other_handlers_and_the_mask_as_they_are():
+    def own(*_):
+        """A handler that is not ours."""
+
+    before = signal.signal(signal.SIGHUP, own)
+    try:
+        with Interrupts():
+            signal.signal(signal.SIGHUP, own)
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+            child = os.fork()
+            if not child:
+                kept = signal.getsignal(signal.SIGHUP) is own and signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
+                os._exit(0 if kept else 1)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
+    finally:
+        signal.signal(signal.SIGHUP, before)
