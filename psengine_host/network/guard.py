@@ -217,7 +217,7 @@ class NetworkGuard:
         try:
             self.check(str(ip_address(name)), host, port)
         except ValueError:
-            if not _NUMERIC_LABEL.match(name.rpartition(".")[2]):
+            if ":" not in name and not _NUMERIC_LABEL.match(name.rpartition(".")[2]):
                 return
             try:
                 address = socket.inet_ntoa(socket.inet_aton(name))  # 127.1, 0x7f000001, 017700000001

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from ipaddress import IPv6Address
 from typing import Final
 from urllib.parse import urljoin
 
@@ -77,9 +78,17 @@ def _require_possible(url: URL) -> None:
     host = url.raw_host
     if not host:
         raise BadAnswer("a URL without a host")
-    if ":" not in host and not _HOST_NAME.match(host):
+    if not (_is_ipv6(host) if ":" in host else _HOST_NAME.match(host)):
         raise BadAnswer(f"a URL whose host cannot exist: '{clean(host)}'")
     _ = url.host  # decodes IDNA labels, which the client's messages need; raises where they are none
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        IPv6Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def redirect_target(url: URL, location: str) -> URL:

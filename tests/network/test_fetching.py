@@ -153,6 +153,8 @@ def test_other_schemes_are_refused_before_anything_is_opened(uri, guard, connect
         ("http://%00/", "a URL whose host cannot exist: '%00'"),
         ("http://%31%32%37.0.0.1/", "a URL whose host cannot exist: '%31%32%37.0.0.1'"),
         ("http://a$b/", "a URL whose host cannot exist: 'a$b'"),
+        ("http://[::ffff:0x7f000001]/", "a URL whose host cannot exist: '::ffff:0x7f000001'"),
+        ("http://[::g]/", "a URL whose host cannot exist: '::g'"),
         ("http://" + "x" * 64 + ".example/", f"a URL whose host cannot exist: '{'x' * 64}.example'"),
         ("http://" + "a." * 127 + "b/", "a URL whose host cannot exist: 'a.a.a."),
         ("http://xn--a/", "not a URL: "),

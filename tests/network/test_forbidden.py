@@ -2,18 +2,22 @@
 
 import asyncio
 import io
+import re
 import socket
 import struct
 import threading
 import time
+from urllib.parse import quote, unquote
 
 import pytest
 
 from psengine_host.network import FetchError
 from psengine_host.network.client import HttpClient
 from psengine_host.network.delivery import DeliveryStatus, deliver_now
+from psengine_host.network.fetcher import Fetcher
 from psengine_host.network.fetching import FetchLimits, fetch_now, fetch_over
 from psengine_host.network.guard import NetworkGuard
+from psengine_host.settings import NetworkSettings
 
 ONCE = FetchLimits(tries=1, connect_timeout=2, read_timeout=2)
 
@@ -57,6 +61,46 @@ LOOPBACK_SPELLINGS = [
     "[2002:7f00:1::]",
     "[2001:0:7f00:1::]",
     "[::1%25lo]",
+    "127.0.0.1..",
+    "0x7F.0.0.1",
+    "0177.0x0.0.01",
+    "127.0x1",
+    "0x7f.000001",
+    "0x0000007f000001",
+    "127.65535",
+    "127.16777215",
+    "127.0.0.1%00",
+    "127.0.0.1%2F",
+    "%6c%6f%63%61%6c%68%6f%73%74",
+    "１２７．０．０．１",
+    "127｡0｡0｡1",
+    "١٢٧.٠.٠.١",
+    "¹²⁷.⁰.⁰.¹",
+    "𝟙𝟚𝟟.𝟘.𝟘.𝟙",
+    "loc\u00adalhost",
+    "ⓛⓞⓒⓐⓛⓗⓞⓢⓣ",
+    "localhost。",
+    "user:127.0.0.1@localhost",
+    "user%40example.com@127.1",
+    "@127.0.0.1",
+    ":@[::1]",
+    "[::0001]",
+    "[0::1]",
+    "[::1%1]",
+    "[::1%lo]",
+    "[::1%25]",
+    "[::ffff:127.1.2.3]",
+    "[::FFFF:7F00:1%251]",
+    "[::ffff:0:127.0.0.1]",
+    "[::ffff:0.0.0.0]",
+    "[64:ff9b:1:ffff::127.0.0.1]",
+    "[2002:7f00:1:1234::5678]",
+    "[2001:0:4136:e378:8000:63bf:80ff:fffe]",
+    "[fe80::5efe:127.0.0.1]",
+    "[2606:4700::5efe:7f00:1]",
+    "[2606:4700::200:5efe:127.0.0.1]",
+    "[0:0:0:0:0:ffff:0177.0.0.1]",
+    "[::ffff:0x7f000001]",
 ]
 
 OTHER_SPELLINGS = [
@@ -88,7 +132,60 @@ OTHER_SPELLINGS = [
     "[ff02::1]",
     "[2001:db8::1]",
     "[100::1]",
+    "10.1",
+    "167772161",
+    "012.0.0.1",
+    "192.168.257",
+    "0251.0376.0251.0376",
+    "169.254.43518",
+    "１６９.２５４.１６９.２５４",
+    "192.0.0.8",
+    "192.88.99.1",
+    "198.51.100.1",
+    "203.0.113.1",
+    "[::ffff:a9fe:a9fe]",
+    "[::ffff:168.63.129.16]",
+    "[64:ff9b::10.0.0.1]",
+    "[2002:a00:1::1]",
+    "[2606:4700::5efe:a9fe:a9fe]",
+    "[fd20:ce::254]",
+    "[fe80::a9fe:a9fe%25eth0]",
+    "[ff05::1:3]",
+    "[2001:10::1]",
+    "[2001:20::1]",
+    "[3fff::1]",
+    "[5f00::1]",
+    "[4000::1]",
+    "[64:ff9b:1::10.0.0.1]",
 ]
+
+TRICKS = [
+    "http:127.0.0.1:{port}/",
+    "http:/127.0.0.1:{port}/",
+    "http:///127.0.0.1:{port}/",
+    "http:\\\\127.0.0.1:{port}/",
+    "http:/\\127.0.0.1:{port}/",
+    "http://127.0.0.1\\@127.0.0.1:{port}/",
+    "http://127.0.0.1:{port}#@example.invalid/",
+    "http://127.0.0.1:{port}?@example.invalid/",
+    "http://127.0.0.1:{port};@example.invalid/",
+    "http://127.0.0.1:{port}\\@example.invalid/",
+    "http://127.0.0.1:80:{port}/",
+    "http://127.0.0.1:{port}:80/",
+    "http://127.0.0.1:0{port}/",
+    "http://127.0.0.1:+{port}/",
+    "http:// 127.0.0.1:{port}/",
+    "http://\t127.0.0.1:{port}/",
+    "ht\ntp://127.0.0.1:{port}/",
+    "HTTP://127.0.0.1:{port}/",
+    "https://127.0.0.1:{port}/",
+    "http://[127.0.0.1]:{port}/",
+    "http://[::1]{port}/",
+    "http://[[::1]]:{port}/",
+    "http://[v1.127.0.0.1]:{port}/",
+    "ws://127.0.0.1:{port}/",
+]
+"""URLs that some parser takes for one with another host, and others for one of loopback."""
 
 SPELLINGS = LOOPBACK_SPELLINGS + OTHER_SPELLINGS
 
@@ -124,7 +221,7 @@ def test_no_spelling_is_fetched_from(host, victim, connects):
     assert [address for address in connects if address[-1] == victim.port or victim.port in address] == []
     assert any(
         words in caught.value.reason
-        for words in (" is forbidden: ", "not a URL that can be asked", "cannot be resolved", "host cannot exist")
+        for words in (" is forbidden: ", "not a URL", "cannot be resolved", "host cannot exist")
     )
 
 
@@ -141,6 +238,57 @@ def test_no_spelling_is_redirected_to(serve, victim, connects):
     assert victim.connections == 0
     assert len(front.requests) == sum(host.isascii() for host in SPELLINGS)
     assert {address[1] for address in connects if isinstance(address, tuple)} <= {front.port, 53}
+
+
+def forbidden_urls(port: int) -> list[str]:
+    """All spellings and tricks, as URLs."""
+    urls = [f"http://{host}:{port}/" for host in SPELLINGS] + [trick.format(port=port) for trick in TRICKS]
+    return [url for url in urls if not re.search(r"[\t\n]", url)]  # a header ends there
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_no_trick_is_fetched_from_or_delivered_to(trick, victim, connects):
+    with Fetcher(NetworkSettings(tries=1)) as fetcher:
+        url, soon = trick.format(port=victim.port), time.monotonic() + 10
+        with pytest.raises(FetchError):
+            fetcher.fetch(url, io.BytesIO(), deadline=soon)
+        delivery = fetcher.deliver(url, b"{}", idempotency_key="key", deadline=soon)
+        assert delivery.http_status is None
+    assert victim.connections == 0
+    assert [address for address in connects if victim.port in address] == []
+
+
+def test_no_spelling_leads_there_through_the_hosts_fetcher(serve, victim, connects):
+    """All at once over one client: the host of one request never speaks for another's connection."""
+    front = serve(lambda c: c.answer(302, Location=unquote(c.path[1:])))
+    urls = forbidden_urls(victim.port)
+    # One that is allowed and redirects to a forbidden one, beside each that is forbidden itself.
+    every = [url for target in urls for url in (target, f"{front.url}/{quote(target, safe='')}")]
+    deadline = time.monotonic() + 60
+    with Fetcher(NetworkSettings(allow=(f"127.0.0.1:{front.port}",), tries=1)) as fetcher:
+        futures = {url: fetcher.submit_fetch(url, io.BytesIO(), deadline=deadline) for url in every}
+        for url, future in futures.items():
+            assert isinstance(future.exception(60), FetchError), url
+        for url in urls:
+            delivery = fetcher.deliver(url, b"{}", idempotency_key="key", deadline=time.monotonic() + 10)
+            assert delivery.http_status is None, url
+    assert victim.connections == 0
+    assert len(front.requests) == len(urls)
+    assert [address for address in connects if victim.port in address] == []
+
+
+def test_a_proxy_never_hears_of_any_spelling(victim, proxy):
+    with Fetcher(NetworkSettings(proxy_from_environment=True, tries=1)) as fetcher:
+        for url in forbidden_urls(victim.port):
+            if "١" in url:
+                continue  # a name to all who do not read it as we do: xn--9hbcp.xn--8hb.xn--8hb.xn--9hb
+            with pytest.raises(FetchError):
+                fetcher.fetch(url, io.BytesIO(), deadline=time.monotonic() + 10)
+            delivery = fetcher.deliver(url, b"{}", idempotency_key="key", deadline=time.monotonic() + 10)
+            assert delivery.http_status is None, url
+    hosts = {request.decode().partition("Host: ")[2].partition("\r\n")[0] for request in proxy.requests}
+    assert hosts == {"example.invalid"}  # in one trick the address is the user's name, to everybody
+    assert victim.connections == 0
 
 
 @pytest.mark.parametrize("location", ["//127.1:{port}/", "//[::1]:{port}/x", "http:\\\\127.0.0.1:{port}/"])
@@ -243,22 +391,41 @@ def names():
 
 MOVED = [
     "127.0.0.1",
+    "127.255.255.254",
     "0.0.0.0",
+    "0.1.2.3",
     "10.0.0.1",
+    "100.64.0.1",
+    "100.100.100.200",
+    "168.63.129.16",
     "169.254.169.254",
+    "172.31.255.255",
+    "192.0.0.192",
+    "192.0.2.1",
     "192.168.1.1",
+    "198.18.0.1",
+    "198.51.100.1",
+    "203.0.113.1",
     "224.0.0.1",
+    "240.0.0.1",
     "255.255.255.255",
     "::1",
     "::",
     "::ffff:127.0.0.1",
+    "::ffff:169.254.169.254",
     "::7f00:1",
     "64:ff9b::7f00:1",
+    "64:ff9b:1::a00:1",
     "2002:7f00:1::",
     "2001:0:7f00:1::",
+    "2606:4700::5efe:7f00:1",
+    "2001:db8::1",
+    "3fff::1",
     "fe80::1",
     "fec0::1",
+    "fc00::1",
     "fd00:ec2::254",
+    "ff02::1",
 ]
 
 
@@ -290,6 +457,31 @@ def test_a_name_that_changes_its_answer_leads_nowhere(serve, victim, names, conn
     with pytest.raises(FetchError, match=r"\(moving\.example\) is forbidden: "):
         asyncio.run(attempt())
     assert names.asked == 2
+    assert victim.connections == 0
+    assert {endpoint[1] for endpoint in connects if isinstance(endpoint, tuple)} == {front.port}
+
+
+@pytest.mark.parametrize("address", MOVED)
+def test_a_name_that_moves_leads_nowhere_through_the_hosts_fetcher(serve, victim, names, connects, address):
+    """Artifacts and answers, over connections that are kept, with a redirect to the name that has moved."""
+
+    def script(c):
+        if c.path == "/redirect":
+            c.answer(302, Location=f"http://moving.example:{victim.port}/")
+        else:
+            c.answer(200, b"fine")
+
+    front = serve(script, host="127.0.0.2")
+    names.answers = [["127.0.0.2"], [address]]
+    soon = time.monotonic() + 20
+    with Fetcher(NetworkSettings(allow=("127.0.0.2",), tries=1), lookup=names.lookup) as fetcher:
+        fetcher.fetch(f"http://moving.example:{front.port}/", io.BytesIO(), deadline=soon)
+        for url in (f"http://moving.example:{victim.port}/", f"http://moving.example:{front.port}/redirect"):
+            with pytest.raises(FetchError, match=r"\(moving\.example\) is forbidden: "):
+                fetcher.fetch(url, io.BytesIO(), deadline=soon)
+        delivery = fetcher.deliver(f"http://moving.example:{victim.port}/", b"{}", idempotency_key="key", deadline=soon)
+        assert delivery.status is DeliveryStatus.REFUSED
+        assert "(moving.example) is forbidden: " in delivery.reason
     assert victim.connections == 0
     assert {endpoint[1] for endpoint in connects if isinstance(endpoint, tuple)} == {front.port}
 
