@@ -12,6 +12,7 @@ import contextlib
 import math
 import os
 import re
+import select
 import socket
 import ssl
 import threading
@@ -23,6 +24,8 @@ from typing import Any, Final, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
@@ -139,7 +142,7 @@ class HttpClient:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=_Connector(
                 socket_factory=self.guard.socket_factory,
                 resolver=_DaemonThreadResolver(self._lookup),
                 # Each new connection asks anew: a name that moved is found, and connections are pooled anyway.
@@ -328,6 +331,31 @@ def _detail(error: object) -> str:
     """What an error says, in one line and without the caret that the parser draws below its quotation."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     return clean(_CARET.sub("", " ".join(text.split())))
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Uses a connection again only if nothing has come over it meanwhile.
+
+    What came unasked would be taken for the answer to the next request: another artifact, or the receipt of an answer
+    that nobody received. The end of the connection shows itself the same way.
+    """
+
+    async def _get(self, key: ConnectionKey, traces: list[Any]) -> Connection | None:
+        while (connection := await super()._get(key, traces)) is not None:
+            if not _has_news(connection):
+                return connection
+            connection.close()
+        return None
+
+
+def _has_news(connection: Connection) -> bool:
+    protocol, transport = connection.protocol, connection.transport
+    if protocol is None or transport is None or protocol.should_close:
+        return True
+    connected = transport.get_extra_info("socket")
+    poll = select.poll()
+    poll.register(connected.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class _DaemonThreadResolver(AbstractResolver):

@@ -443,3 +443,25 @@ def test_a_disk_that_is_slow_to_take_a_large_artifact_holds_up_nobody_else(serve
     wait([large], timeout=20)
     assert large.cancelled()
     assert destination.getvalue() == b""
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_what_comes_unasked_is_not_taken_for_the_next_answer(serve, soon, tls):
+    """The server sends a second answer to the first request, when the connection is idle already."""
+    unasked = threading.Event()
+
+    def script(c):
+        c.answer(200, c.path.encode())
+        if c.number == 1:
+            c.answer(200, b"/fake")
+            unasked.set()
+
+    server = serve(script, tls=tls)
+    with Fetcher(network(ca_file=str(CERTIFICATES / "ca.pem"))) as fetcher:
+        assert fetched(fetcher, f"{server.url}/1") == b"/1"
+        assert unasked.wait(20)
+        assert fetched(fetcher, f"{server.url}/2") == b"/2"
+        assert fetched(fetcher, f"{server.url}/3") == b"/3"
+        assert fetcher.deliver(server.url, b"{}", idempotency_key="key", deadline=soon).delivered
+    assert server.connections == 2
+    assert len(server.requests) == 4
