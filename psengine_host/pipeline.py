@@ -155,9 +155,7 @@ def process(
         discard_expired: As of :func:`prepare`.
     """
     with working_on(_job(profile.name, bounty)):
-        prepared = prepare(
-            bounty, profile, obtain, artifact=artifact, timeout=timeout, discard_expired=discard_expired
-        )
+        prepared = prepare(bounty, profile, obtain, artifact=artifact, timeout=timeout, discard_expired=discard_expired)
         try:
             judged = judge(prepared, session) if prepared.answer is None else prepared.answered()
         finally:
