@@ -19,11 +19,13 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
+from io import BytesIO
 from types import TracebackType
 from typing import Any, Final, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError
@@ -76,15 +78,19 @@ class Answer:
         """The size of the body in bytes as ``Content-Length`` says, or None without that header.
 
         Raises:
-            BadAnswer: It is doubled, no decimal number, or beside a ``Transfer-Encoding``.
+            BadAnswer: It is doubled, no decimal number, or beside a ``Transfer-Encoding``; or that is another than
+                ``chunked``, which the parser undoes.
         """
+        encoding = self.header("Transfer-Encoding")
+        if encoding is not None and encoding.strip().lower() != "chunked":
+            raise BadAnswer(f"Transfer-Encoding '{clean(encoding)}' is not taken; only chunked is")
         values = self._response.headers.getall("Content-Length", [])
         if not values:
             return None
         text = values[0].strip()
         if len(values) > 1 or not (text.isascii() and text.isdecimal()) or len(text) > 18:
             raise BadAnswer(f"Content-Length '{clean(', '.join(values))}' is not one decimal number")
-        if "Transfer-Encoding" in self._response.headers:
+        if encoding is not None:
             raise BadAnswer("both Content-Length and Transfer-Encoding")
         return int(text)
 
@@ -211,12 +217,10 @@ class HttpClient:
                 ceil_threshold=math.inf,
             )
 
-        send = partial(
-            self._session.request, method, url, headers=headers, data=body, proxy=proxy, allow_redirects=False
-        )
+        send = partial(self._session.request, method, url, headers=headers, proxy=proxy, allow_redirects=False)
         with self._attempting(url, proxy) as attempt:
             try:
-                response = await _sent(attempt, lambda: send(timeout=timeout()))
+                response = await _sent(attempt, lambda: send(timeout=timeout(), data=_sendable(body)))
             except _FAULTS as error:
                 raise _as_ours(error, url, attempt, read_timeout) from error
         try:
@@ -231,6 +235,11 @@ class HttpClient:
         # The proxy resolves the name, out of the guard's sight: what can be judged is judged before it hears of it.
         self.guard.check_unresolved(url.raw_host or "", url.port)
         return self.guard.attempting(proxy.raw_host or "", proxy_port=proxy.port)
+
+
+def _sendable(body: bytes | None) -> bytes | BytesIO | None:
+    """A body in the form in which it is sent piece by piece if it is large."""
+    return body if body is None or len(body) <= _BUFFER else BytesIO(body)
 
 
 async def _sent(attempt: Attempt, send: Callable[[], Awaitable[aiohttp.ClientResponse]]) -> aiohttp.ClientResponse:
@@ -333,12 +342,26 @@ def _detail(error: object) -> str:
     return clean(_CARET.sub("", " ".join(text.split())))
 
 
+class _Protocol(ResponseHandler):
+    """Ends connections at once: nothing that is still to be sent is worth waiting for when one is given up.
+
+    Otherwise a TLS connection would wait 30 s for the other end to agree, and one whose buffer is full for ever.
+    """
+
+    def close(self) -> None:
+        self.abort()
+
+
 class _Connector(aiohttp.TCPConnector):
     """Uses a connection again only if nothing has come over it meanwhile.
 
     What came unasked would be taken for the answer to the next request: another artifact, or the receipt of an answer
     that nobody received. The end of the connection shows itself the same way.
     """
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - passed on
+        super().__init__(**options)
+        self._factory = partial[ResponseHandler](_Protocol, loop=self._loop)
 
     async def _get(self, key: ConnectionKey, traces: list[Any]) -> Connection | None:
         while (connection := await super()._get(key, traces)) is not None:

@@ -162,6 +162,30 @@ def test_a_receiver_that_never_answers_is_left_at_the_deadline(serve, guard, scr
     assert delivery.seconds == pytest.approx(0.4, abs=0.4)
 
 
+def test_a_handshake_that_never_ends_is_left_at_the_deadline(serve, guard):
+    server = serve(lambda c: c.hold())  # reads a ClientHello as if it were a request, and never answers it
+    started = time.monotonic()
+    delivery = attempt(server.url.replace("http", "https"), guard, within=0.4)
+    assert time.monotonic() - started < 10
+    assert (delivery.status, delivery.http_status) == (DeliveryStatus.RETRY, None)
+
+
+def test_a_receiver_that_does_not_read_is_left_at_the_deadline(guard):
+    """It accepts, and its buffers are full before the answer is through."""
+    with socket.create_server(("127.0.0.1", 0)) as full:
+        full.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        started = time.monotonic()
+        delivery = deliver_now(
+            f"http://127.0.0.1:{full.getsockname()[1]}/",
+            bytes(30_000_000),
+            idempotency_key="5f0c",
+            guard=guard,
+            deadline=started + 0.4,
+        )
+    assert time.monotonic() - started < 10
+    assert (delivery.status, delivery.http_status) == (DeliveryStatus.RETRY, None)
+
+
 def test_a_deadline_that_is_over_opens_nothing(serve, guard, connects):
     delivery = attempt(serve(lambda c: c.answer(200)).url, guard, within=-1)
     assert (delivery.status, delivery.reason) == (DeliveryStatus.RETRY, "no time left before the deadline")
