@@ -97,8 +97,7 @@ with Fetcher(NetworkSettings(allow=("127.0.0.1",), tries=1)) as fetcher:
     before = megabytes("VmRSS")
     for url in sys.argv[1:]:
         try:
-            fetcher.fetch(url, io.BytesIO(), deadline=time.monotonic() + (0.3 if reason == LATE else 20)
-        )
+            fetcher.fetch(url, io.BytesIO(), deadline=time.monotonic() + 0.5)
         except FetchError:
             print(megabytes("VmHWM") - before)
 """
@@ -109,7 +108,7 @@ def test_no_flood_takes_memory(serve):
     done = subprocess.run(
         [sys.executable, "-c", PEAK, *urls],
         env={"PYTHONPATH": str(Path(psengine_host.__file__).parents[1])},
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
         check=True,
         timeout=100,
