@@ -331,19 +331,23 @@ class Host:
         return context
 
 
-def bounty_for(artifact: Artifact, *, identify: bool = False, lifetime: timedelta = LOCAL_LIFETIME) -> Bounty:
+def bounty_for(
+    artifact: Artifact, *, identify: bool = False, lifetime: timedelta = LOCAL_LIFETIME, uri: str | None = None
+) -> Bounty:
     """The local bounty of an artifact.
 
     Args:
         artifact: The artifact.
         identify: Whether to name its mimetype, which costs about half a millisecond for a file.
         lifetime: How long until it expires.
+        uri: Where it came from; by default where it is.
 
     Raises:
         ArtifactError: It cannot be read.
     """
     mimetype = URL_MIMETYPE if artifact.url is not None else artifact.mimetype if identify else None
-    return Bounty.forge(artifact.artifact_type, artifact.uri, artifact.sha256, mimetype=mimetype, lifetime=lifetime)
+    uri = artifact.uri if uri is None else uri
+    return Bounty.forge(artifact.artifact_type, uri, artifact.sha256, mimetype=mimetype, lifetime=lifetime)
 
 
 def usable_engines(settings: Settings) -> Catalog:

@@ -79,7 +79,6 @@ class Fetch:
         try:
             artifact = obtain(self.item, time.monotonic() + timeout)
             self._artifact = artifact
-            _ = artifact.mimetype  # beside what is judged meanwhile; the turn would ask for it
         except Exception as error:  # noqa: BLE001 - raised again when its turn comes
             self._error = error
 

@@ -9,8 +9,6 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import BinaryIO, Final
 
-import msgspec
-
 from psengine_host.artifacts import Artifact
 from psengine_host.bounty import LOCAL_LIFETIME, ArtifactType, Bounty
 from psengine_host.cli.inputs import FileInput, Input, RemoteInput, StreamInput, TextInput, UrlInput
@@ -78,14 +76,12 @@ class Opener:
         Raises:
             ArtifactError: The artifact cannot be read.
         """
+        uri = _uri(item) if isinstance(item, (TextInput, RemoteInput)) else None
         try:
-            bounty = bounty_for(artifact, identify=True, lifetime=self._lifetime)
-            if isinstance(item, (TextInput, RemoteInput)):
-                bounty = msgspec.structs.replace(bounty, artifact_uri=_uri(item))
+            return bounty_for(artifact, identify=True, lifetime=self._lifetime, uri=uri)
         except BaseException:
             artifact.close()
             raise
-        return bounty
 
     def read_bounty(self, item: FileInput | StreamInput) -> Bounty:
         """The bounty that a file or a stream holds in JSON.
