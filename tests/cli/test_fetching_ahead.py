@@ -182,19 +182,6 @@ def test_an_end_in_the_middle_lets_everything_go(web):
         time.sleep(0.005)
 
 
-def test_an_artifact_that_cannot_be_identified_is_an_error_of_its_turn(web, tmp_path):
-    def gone(item, _):
-        path = tmp_path / "large"
-        path.write_bytes(b"x" * (2 << 20))
-        artifact = Artifact.from_path(path, name=item.name)
-        path.unlink()
-        return artifact
-
-    [turn] = fetch_ahead(turns("http://0"), gone, 30)
-    with pytest.raises(ArtifactError):
-        turn.fetch.result(20)
-
-
 class TestInAScan:
     def test_urls_and_files_in_one_run_give_the_same_rows_as_alone(self, psengine, judge, site, work):
         for number in range(30):
