@@ -15,8 +15,8 @@ from psengine_host.settings.sections import KINDS
 
 __all__ = ["UNUSED", "doubts"]
 
-UNUSED: Final = ("celery", "webhook", "network.proxy_from_environment")
-"""Settings, and whole sections, that nothing in this version uses."""
+UNUSED: Final = ("celery", "webhook")
+"""Sections, and single settings, that nothing in this version uses."""
 _OPEN = stat.S_IRGRP | stat.S_IROTH
 
 
