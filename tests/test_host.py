@@ -289,6 +289,34 @@ def test_a_delivery_that_fails_is_logged_not_raised(spying, caplog, status, sett
     assert len(receiver.requests) == (1 if settings is LOOPBACK else 0)
 
 
+def test_deliveries_keep_to_the_settings_of_the_network(spying, receiver, tmp_path):
+    missing = tmp_path / "authorities.pem"
+    network = msgspec.structs.replace(LOOPBACK.network, ca_file=str(missing))
+    with Host(msgspec.structs.replace(LOOPBACK, network=network), catalog=spying) as host:
+        outcome = host.analyze(bounty_to(receiver.url))
+        refused = host.deliver(outcome)
+        assert refused.status is DeliveryStatus.RETRY
+        assert refused.reason == (
+            f"the CA file '{missing}' cannot be used: No such file or directory; see the setting network.ca_file"
+        )
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        network = msgspec.structs.replace(LOOPBACK.network, read_timeout=0.2)
+        with Host(msgspec.structs.replace(LOOPBACK, network=network), catalog=spying) as host:
+            port = silent.getsockname()[1]
+            delivery = host.deliver(host.analyze(bounty_to(f"http://127.0.0.1:{port}/")))
+        assert delivery.reason == f"127.0.0.1:{port} sent nothing for 0.2 s"
+
+
+def test_a_closed_host_delivers_nothing_and_says_so(spying, receiver):
+    with Host(LOOPBACK, catalog=spying) as host:
+        outcome = host.analyze(bounty_to(receiver.url))
+        assert host.deliver(outcome).delivered
+    delivery = host.deliver(outcome)
+    assert (delivery.status, delivery.reason) == (DeliveryStatus.RETRY, "the fetcher is closed")
+    assert len(receiver.requests) == 1
+    assert not [thread for thread in threading.enumerate() if thread.name == "psengine-network"]
+
+
 BREAKS = {
     "its future raises": "future.set_exception(RuntimeError('lost')); return future",
     "its future is cancelled": "future.cancel(); return future",

@@ -165,6 +165,20 @@ def test_certificates_that_cannot_be_read_are_told_by_their_setting(serve, tmp_p
         broken.close()
 
 
+def test_certificates_are_read_once(serve, tmp_path, soon):
+    server = serve(lambda c: c.answer(200, BODY), tls=True)
+    path = tmp_path / "ca.pem"
+    path.write_bytes((CERTIFICATES / "ca.pem").read_bytes())
+    with Fetcher(network(ca_file=str(path))) as private:
+        assert fetched(private, server.url) == BODY
+        path.unlink()
+        server.script = lambda c: c.answer(200, BODY, Connection="close")  # so that each has a handshake of its own
+        assert fetched(private, server.url) == BODY
+        assert fetched(private, server.url) == BODY
+        assert private.deliver(server.url, b"{}", idempotency_key="key", deadline=soon).delivered
+    assert server.connections >= 3
+
+
 def test_a_deadline_holds_whatever_the_server_does(serve, fetcher):
     server = serve(lambda c: c.drip(b"HTTP/1.1 200 OK\r\nX: "))
     began = time.monotonic()
