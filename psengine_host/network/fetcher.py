@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -131,12 +132,10 @@ class Fetcher:
         began = time.monotonic()
         exchanges = self._running()
         if exchanges is not None:
-            try:
+            with contextlib.suppress(Closed):  # which is said below, as if it had been closed before
                 return _result(
                     exchanges.submit(lambda: exchanges.deliver(url, body, idempotency_key, deadline), at_end=Closed)
                 )
-            except Closed:
-                pass  # said below, as if it had been closed before
         return Delivery(status=DeliveryStatus.RETRY, reason=_CLOSED, seconds=time.monotonic() - began)
 
     def close(self) -> None:
