@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -91,15 +92,19 @@ class Holding:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             return False
-        with open(descriptor, "rb", buffering=0) as file:
+        try:
             now = os.fstat(descriptor)
             if _times(now) == _times(written):
                 return True
-            # A link or another mode changes the times as well; then the bytes decide.
-            try:
-                same = now.st_size == self.size and hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
-            except OSError:
+            if not stat.S_ISREG(now.st_mode) or now.st_size != self.size:
                 return False
+            # A link or another mode changes the times as well; then the bytes decide.
+            with open(descriptor, "rb", buffering=0, closefd=False) as file:
+                same = hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
         if same:
             self._file = path, now
         return same

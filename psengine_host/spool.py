@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import secrets
 import tempfile
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Self
 
 from psengine_host.errors import ArtifactError, SpoolFull, printable_name
-from psengine_host.spool_folders import OwnedFolder, sweep
+from psengine_host.spool_folders import OwnedFolder, remove_tree, sweep
 
 __all__ = ["MAX_STREAM", "Deposit", "Spool"]
 
@@ -22,6 +23,8 @@ MAX_STREAM: Final = 2 << 30
 _CHUNK: Final = 1 << 18
 _TRIES: Final = 100
 """Folders that other starts may sweep away before they are locked, one after another."""
+
+logger = logging.getLogger(__name__)
 
 
 class Spool:
@@ -49,12 +52,16 @@ class Spool:
 
     @property
     def folder(self) -> Path:
-        """The directory.
+        """The directory; a new one where somebody removed it, as a cleaner of temporary files does after some days.
 
         Raises:
             ArtifactError: It cannot be made.
         """
         with self._lock:
+            if self._folder is not None and self._finalizer is not None and not os.path.isdir(self._folder):
+                logger.warning("the spool folder %s was removed by somebody; another is made", self._folder)
+                self._finalizer()
+                self._folder = self._finalizer = None
             if self._folder is None:
                 where = self._parent or tempfile.gettempdir()
                 try:
@@ -91,7 +98,9 @@ class Spool:
 
     def new_folder(self, prefix: str) -> Path:
         """A fresh folder in the spool (mode 0700), for a scratch area; it goes with the spool."""
-        return Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=self.folder))
+        folder = tempfile.mkdtemp(prefix=f"{prefix}-", dir=self.folder)
+        os.chmod(folder, 0o700)  # a umask may have taken from it
+        return Path(folder)
 
     @property
     def used(self) -> int:
@@ -149,10 +158,15 @@ class Spool:
                 raise ArtifactError(f"{name}: cannot be read into the spool: {error.strerror or error}") from error
 
     def discard(self, path: Path | None) -> None:
-        """Remove a file of the spool; one that is gone already is no error."""
+        """Remove a file of the spool; one that is gone already is no error. What resists is logged, never raised."""
         if path is None:
             return
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except IsADirectoryError:  # an engine was handed the path: whatever it left there goes
+            remove_tree(path)
+        except OSError as error:
+            logger.warning("cannot remove %s from the spool: %s", path, error.strerror or error)
         with self._room_lock:
             self._used -= self._sizes.pop(path, 0)
 

@@ -67,6 +67,11 @@ class OwnedFolder:
             return False
         _held.add(descriptor)
         self._descriptor = descriptor
+        try:
+            os.fchmod(descriptor, 0o700)  # a umask may have taken from it, and then no sweep would know it
+        except BaseException:
+            self.remove()
+            raise
         return True
 
     def remove(self) -> None:

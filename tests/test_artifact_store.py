@@ -298,6 +298,27 @@ class TestTampering:
             with pytest.raises(ArtifactError):
                 one.check_unchanged()
 
+    @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+    @pytest.mark.parametrize("data", [SMALL, LARGE, b""])
+    def test_another_kind_of_file_in_its_place_ends_nothing(self, store, spool, data, make):
+        with add(store, spool, data) as artifact:
+            path = artifact.path
+            path.unlink()
+            make(path)
+            descriptors = len(os.listdir("/proc/self/fd"))
+            other = find(store, data)
+            if data is LARGE:
+                assert other is None
+            else:
+                assert other.path.is_file()
+                assert other.path.read_bytes() == data
+                other.close()
+            assert len(os.listdir("/proc/self/fd")) == descriptors
+            with pytest.raises(ArtifactError):
+                artifact.check_unchanged()
+        assert files(spool) == []
+        assert spool.used == 0
+
     def test_a_changed_large_file_without_its_bytes_is_told(self, store, spool):
         with add(store, spool, LARGE) as one, find(store, LARGE) as two:
             one.path.unlink()

@@ -2,6 +2,7 @@ import gzip
 import io
 import os
 import secrets
+import shutil
 import stat
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import pytest
 
 from psengine_host.errors import ArtifactError, SpoolFull
 from psengine_host.spool import Spool
+
+NOBODY = 65534
 
 
 def child(script: str, *arguments: object, **environment: str) -> str:
@@ -81,6 +84,31 @@ class TestTheDirectory:
                 print(*(oct(os.stat(it).st_mode & 0o7777) for it in (spool.folder, path, scratch)))
         """
         assert child(script, tmp_path).split() == ["0o700", "0o400", "0o700"]
+
+    def test_the_umask_takes_nothing_from_its_owner(self, tmp_path):
+        script = """
+            import os, sys
+            from psengine_host.spool import Spool
+            os.umask(0o377)
+            with Spool(sys.argv[1]) as spool:
+                for path in (spool.folder, spool.new_folder("scratch"), spool.write(b"x")):
+                    print(oct(path.stat().st_mode & 0o777))
+        """
+        assert child(script, tmp_path).split() == ["0o700", "0o700", "0o400"]
+        assert list(tmp_path.iterdir()) == []
+
+    def test_one_that_somebody_removed_is_made_anew(self, tmp_path, caplog):
+        descriptors = len(os.listdir("/proc/self/fd"))
+        with Spool(tmp_path, max_size=1000) as spool:
+            old, lost = spool.folder, spool.write(b"x" * 600)
+            shutil.rmtree(old)
+            assert spool.new_folder("scratch").parent == spool.folder != old
+            spool.discard(lost)
+            path = spool.write(b"y" * 1000)
+            assert (path.parent, path.read_bytes(), mode(path.parent)) == (spool.folder, b"y" * 1000, 0o700)
+            assert caplog.messages == [f"the spool folder {old} was removed by somebody; another is made"]
+        assert list(tmp_path.iterdir()) == []
+        assert len(os.listdir("/proc/self/fd")) == descriptors
 
     def test_one_that_cannot_be_made(self, tmp_path):
         (tmp_path / "file").touch()
@@ -188,6 +216,35 @@ class TestFiles:
             spool.discard(path)
             assert not path.exists()
         spool.discard(None)
+
+    def test_a_folder_in_a_file_s_place_goes_as_well(self, spool):
+        path = spool.write(b"x")
+        path.unlink()
+        (path / "inner").mkdir(parents=True)
+        (path / "inner" / "file").touch()
+        spool.discard(path)
+        assert list(spool.folder.iterdir()) == []
+        assert spool.used == 0
+
+    def test_what_resists_is_logged_and_ends_nothing(self):
+        script = f"""
+            import logging, os, sys
+            from psengine_host.spool import Spool
+            if os.geteuid() == 0:
+                os.setuid({NOBODY})
+            logging.basicConfig(format="%(message)s", stream=sys.stdout)
+            with Spool(sys.argv[1]) as spool:
+                path = spool.write(b"x")
+                spool.folder.chmod(0o500)
+                spool.discard(path)
+                spool.folder.chmod(0o700)
+            print(path.name)
+        """
+        with tempfile.TemporaryDirectory() as folder:  # tmp_path lies where an unprivileged user cannot go
+            os.chmod(folder, 0o777)
+            logged, name = child(script, folder).splitlines()
+            assert logged.startswith("cannot remove ")
+            assert logged.endswith(f"{name} from the spool: Permission denied")
 
     def test_a_full_disk_leaves_no_part_of_a_file_behind(self, tmp_path):
         script = """
