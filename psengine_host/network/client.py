@@ -289,7 +289,9 @@ def _as_ours(error: Exception, url: URL, attempt: Attempt, read_timeout: float) 
     where = f"{url.host}:{url.port}"
     match error:
         case aiohttp.ClientConnectorCertificateError():
-            return BadAnswer(f"the TLS certificate of {where} is not trusted: {_detail(error.certificate_error)}")
+            return BadAnswer(
+                f"the TLS certificate of {error.host}:{error.port} is not trusted: {_detail(error.certificate_error)}"
+            )
         case aiohttp.ClientHttpProxyError():
             answered = f"the proxy refuses to connect to {where}: {error.status} {_detail(error.message)}"
             return Unreachable(answered) if is_transient(error.status) else BadAnswer(answered)
@@ -298,7 +300,7 @@ def _as_ours(error: Exception, url: URL, attempt: Attempt, read_timeout: float) 
         case aiohttp.ClientConnectorError() if attempt.refused and not attempt.opened:
             return attempt.refused[0]
         case aiohttp.ClientConnectorSSLError():
-            return Unreachable(f"the TLS handshake with {where} failed: {_detail(error.os_error)}")
+            return Unreachable(f"the TLS handshake with {error.host}:{error.port} failed: {_detail(error.os_error)}")
         case aiohttp.ClientConnectorError() if attempt.refused:
             forbidden = attempt.refused[0].address
             return Unreachable(f"cannot connect to {where}: no permitted address answers ({forbidden} is forbidden)")

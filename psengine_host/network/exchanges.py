@@ -6,7 +6,6 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from psengine_host.errors import InvalidValue
 from psengine_host.network.delivery import Delivery, DeliveryLimits, DeliveryStatus, deliver_over
 from psengine_host.network.errors import FetchError, NetworkError
 from psengine_host.network.fetching import Fetched, FetchLimits, fetch_over
@@ -62,7 +61,7 @@ class Exchanges(LoopThread):
         """
         try:
             client = await self._connected()
-        except (NetworkError, InvalidValue) as error:
+        except NetworkError as error:
             raise FetchError(uri, str(error)) from error
         if self._slots.locked():
             try:
@@ -84,7 +83,7 @@ class Exchanges(LoopThread):
         began = time.monotonic()
         try:
             client = await self._connected()
-        except (NetworkError, InvalidValue) as error:  # an operator's mistake, who may mend it before the next attempt
+        except NetworkError as error:  # an operator's mistake, who may mend it before the next attempt
             return Delivery(status=DeliveryStatus.RETRY, reason=str(error), seconds=time.monotonic() - began)
         return await deliver_over(
             client, url, body, idempotency_key=idempotency_key, deadline=deadline, limits=self._delivery_limits
@@ -100,7 +99,6 @@ class Exchanges(LoopThread):
 
         Raises:
             NetworkError: The settings cannot be used.
-            InvalidValue: Nor can they.
         """
         if self._client is None:
             from psengine_host.network.client import HttpClient  # 130 ms of aiohttp, for those who connect

@@ -149,10 +149,10 @@ class LoopbackProxy(LoopbackServer):
     Names lead to 127.0.0.1, whatever they are, as a proxy's own resolver has its own answers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: bool = False) -> None:
         self.refusal: bytes | None = None
         """What ``CONNECT`` is answered with instead of a tunnel."""
-        super().__init__(self._pass_on)
+        super().__init__(self._pass_on, tls=tls)
 
     def _pass_on(self, c: Conversation) -> bool:
         line, *headers = c.request.partition(b"\r\n\r\n")[0].decode().split("\r\n")
@@ -194,12 +194,12 @@ class LoopbackProxy(LoopbackServer):
 
 
 @pytest.fixture
-def proxy(monkeypatch) -> Iterator[LoopbackProxy]:
-    """A proxy, which the environment names for http and https."""
+def proxy(monkeypatch, request) -> Iterator[LoopbackProxy]:
+    """A proxy, which the environment names for http and https; with the parameter ``"tls"``, asked over TLS."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
-    proxy = LoopbackProxy()
+    proxy = LoopbackProxy(tls=getattr(request, "param", "") == "tls")
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     yield proxy

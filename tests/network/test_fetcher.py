@@ -165,14 +165,6 @@ def test_certificates_that_cannot_be_read_are_told_by_their_setting(serve, tmp_p
         broken.close()
 
 
-def test_an_entry_of_the_allow_list_that_cannot_be_read_is_told_with_each_exchange(soon):
-    with Fetcher(NetworkSettings(allow=("10.0.0.1/8",))) as fetcher:
-        reason = refused(fetcher, "http://127.0.0.1/")
-        assert reason.startswith("network.allow")
-        delivery = fetcher.deliver("http://127.0.0.1/", b"{}", idempotency_key="key", deadline=soon)
-        assert (delivery.status, delivery.reason) == (DeliveryStatus.RETRY, reason)
-
-
 def test_the_end_tells_what_is_delivered_that_it_was_not(serve):
     asked = threading.Event()
     server = serve(lambda c: (asked.set(), c.hold()))

@@ -86,6 +86,20 @@ def test_the_proxys_password_is_for_the_proxy_alone(serve, proxy, monkeypatch, t
     assert b"authorization" not in server.requests[0].lower()
 
 
+@pytest.mark.parametrize("proxy", ["tls"], indirect=True)
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_proxy_may_be_asked_over_tls(serve, proxy, tls):
+    server = serve(lambda c: c.answer(200, BODY), tls=tls)
+    with through_proxies(allow=("127.0.0.1",)) as trusting_none:
+        said = refused(trusting_none, server.url)
+        assert said.startswith(f"the TLS certificate of 127.0.0.1:{proxy.port} is not trusted: ")
+    with through_proxies(allow=("127.0.0.1",), ca_file=str(CERTIFICATES / "ca.pem")) as fetcher:
+        assert fetched(fetcher, server.url) == BODY
+        assert delivered(fetcher, server.url).status is DeliveryStatus.DELIVERED
+    assert len(proxy.requests) == 2 or tls
+    assert len(server.requests) == 2
+
+
 def test_proxies_are_used_only_where_the_setting_says_so(serve, proxy):
     server = serve(lambda c: c.answer(200, BODY))
     with Fetcher(NetworkSettings(allow=("127.0.0.1",))) as fetcher:
