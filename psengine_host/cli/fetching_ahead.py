@@ -2,6 +2,9 @@
 
 Several at once on a slow line take longer each. So the time limit of an artifact counts here what its turn has to wait
 for it, and until then a fetch may take as long as all that are under way would, one after another.
+
+Together they take room in the spool that one would not. Where that is too little, what was fetched ahead is let go, and
+from then on each is fetched in its turn.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ def fetch_ahead(turns: Iterable[Turn], obtain: Obtain, timeout: float) -> Iterat
     fetchers = _Fetchers(obtain, timeout * AT_ONCE)
     try:
         for turn in turns:
-            if isinstance(turn.item, RemoteInput):
+            if isinstance(turn.item, RemoteInput) and not fetchers.alone:
                 turn.fetch = fetchers.begin(turn.item)
             elif not window:  # nothing that it would have to wait for
                 yield turn
@@ -82,33 +85,38 @@ class Fetch:
         except Exception as error:  # noqa: BLE001 - raised again when its turn comes
             self._error = error
 
-    def result(self, timeout: float) -> Artifact | None:
+    def result(self, timeout: float) -> Artifact:
         """The artifact; the caller closes it. Waits for it.
 
         Args:
             timeout: Seconds to wait.
-
-        Returns:
-            None where the spool had no room for this many at once: then it is to be fetched alone.
 
         Raises:
             PsengineError: It cannot be had, or not in that time.
         """
         began = time.monotonic()
         try:
-            if not self.ended.wait(timeout):
-                raise ArtifactError(f"{self.item.name}: not fetched in {timeout:g} s")
-            if self._error is not None and not isinstance(self._error, SpoolFull):
-                raise self._error
+            artifact = self._fetched(timeout)
+        except SpoolFull:  # with the others that are under way
+            self.abandon()
+            artifact = self._fetchers.fetch_alone(self.item, began + timeout)
         except BaseException:  # an interrupt, too
             self.abandon()
             raise
-        if self._error is not None:
-            self.abandon()
-            return None
-        if self._artifact is not None:
-            self._artifact.obtained_in = time.monotonic() - began
-        return self._artifact
+        artifact.obtained_in = time.monotonic() - began
+        return artifact
+
+    def _fetched(self, timeout: float) -> Artifact:
+        if not self.unwanted:
+            if not self.ended.wait(timeout):
+                raise ArtifactError(f"{self.item.name}: not fetched in {timeout:g} s")
+            if self._error is not None:
+                raise self._error
+            if self._artifact is not None:
+                self._fetchers.forget(self)
+                return self._artifact
+        # It was let go to make room for another.
+        return self._fetchers.fetch_now(self.item, time.monotonic() + timeout)
 
     def abandon(self) -> None:
         """Nobody wants it any more: what was fetched is let go, now or when the fetch ends."""
@@ -123,20 +131,30 @@ class Fetch:
 
 
 class _Fetchers:
-    """Threads that fetch, as many as there are fetches at once. Nobody waits for them at the end."""
+    """Threads that fetch, as many as there are fetches at once. Nobody waits for them at the end.
+
+    Attributes:
+        alone: Whether nothing is to be fetched ahead any more, since there is no room for several at once.
+    """
 
     def __init__(self, obtain: Obtain, timeout: float) -> None:
+        self.alone = False
         self._obtain = obtain
         self._timeout = timeout
         self._queue: queue.SimpleQueue[Fetch | None] = queue.SimpleQueue()
         self._threads = 0
         self._idle = 0
-        self._lock = threading.Lock()
+        self._wanted: set[Fetch] = set()
+        self._running = 0
+        self._ended = 0
+        self._changed = threading.Condition()
 
     def begin(self, item: RemoteInput) -> Fetch:
         """Fetch in an idle thread, or in a new one."""
         fetch = Fetch(item, self)
-        with self._lock:
+        with self._changed:
+            self._wanted.add(fetch)
+            self._running += 1
             if self._idle:
                 self._idle -= 1
             else:
@@ -145,13 +163,50 @@ class _Fetchers:
         self._queue.put(fetch)
         return fetch
 
+    def fetch_now(self, item: RemoteInput, deadline: float) -> Artifact:
+        """Fetch in the caller's thread.
+
+        Raises:
+            ArtifactError: It cannot be had.
+        """
+        return self._obtain(item, deadline)
+
+    def fetch_alone(self, item: RemoteInput, deadline: float) -> Artifact:
+        """Fetch in the caller's thread, with the room of all that was fetched ahead.
+
+        Raises:
+            ArtifactError: It cannot be had.
+            SpoolFull: It does not fit alone either, or what is still under way keeps the room beyond the deadline.
+        """
+        for fetch in tuple(self._wanted):
+            fetch.abandon()
+        while True:
+            ended, others = self._ended, self._running
+            try:
+                artifact = self._obtain(item, deadline)
+            except SpoolFull:
+                if not others:
+                    raise
+                with self._changed:
+                    if not self._changed.wait_for(lambda seen=ended: self._ended != seen, deadline - time.monotonic()):
+                        raise
+            else:
+                self.alone = True
+                return artifact
+
+    def forget(self, fetch: Fetch) -> None:
+        """What it fetched is its caller's."""
+        with self._changed:
+            self._wanted.discard(fetch)
+
     def write_off(self, fetch: Fetch) -> bool:
         """Wait for a fetch no more; its thread ends with it.
 
         Returns:
             Whether it has ended already.
         """
-        with self._lock:
+        with self._changed:
+            self._wanted.discard(fetch)
             ended = fetch.ended.is_set()
             if not ended and not fetch.unwanted:
                 fetch.unwanted = True
@@ -160,7 +215,7 @@ class _Fetchers:
 
     def stop(self) -> None:
         """End the threads that wait for something to do, the others when they have done it."""
-        with self._lock:
+        with self._changed:
             threads, self._threads = self._threads, 0
         for _ in range(threads):
             self._queue.put(None)
@@ -168,10 +223,19 @@ class _Fetchers:
     def _run(self) -> None:
         while (fetch := self._queue.get()) is not None:
             fetch.run(self._obtain, self._timeout)
-            with self._lock:
-                fetch.ended.set()
-                if not fetch.unwanted:
+            with self._changed:
+                unwanted = fetch.unwanted
+                if not unwanted:
                     self._idle += 1
-                    continue
-            fetch.let_go()
-            return
+                    self._end(fetch)
+            if unwanted:
+                fetch.let_go()  # its room is free before anybody is told
+                with self._changed:
+                    self._end(fetch)
+                return
+
+    def _end(self, fetch: Fetch) -> None:
+        fetch.ended.set()
+        self._running -= 1
+        self._ended += 1
+        self._changed.notify_all()

@@ -92,10 +92,9 @@ class Scan:
                 artifact = self._shared(bounty, turn.engines)
             elif turn.artifact is not None and turn.artifact.is_current():
                 artifact, bounty = turn.artifact, self._host.bounty_for(turn.artifact, identify=True)
-            elif (
-                turn.fetch is not None and (fetched := turn.fetch.result(self._host.settings.host.timeout)) is not None
-            ):
-                artifact, bounty = fetched, self._opener.bounty_of(item, fetched)
+            elif turn.fetch is not None:
+                artifact = turn.fetch.result(self._host.settings.host.timeout)
+                bounty = self._opener.bounty_of(item, artifact)
             else:
                 artifact, bounty = self._opener.open(item)
         except (ArtifactError, InvalidBounty) as error:

@@ -67,10 +67,15 @@ class Watched(Artifact):
     def of(cls, web: Web, name: str) -> "Watched":
         artifact = cls.from_bytes(name.encode(), name=name)
         artifact.web = web
+        artifact.room = None
         return artifact
 
     def close(self) -> None:
-        self.web.closed.append(self.name)
+        if self.web is not None:
+            self.web.closed.append(self.name)
+        if self.room is not None:
+            self.room, room = None, self.room
+            room.give_back()
         super().close()
 
 
@@ -131,10 +136,77 @@ def test_an_error_is_told_at_its_turn_and_only_there(web):
     assert contents == [b"http://0", "no such page", b"http://2"]
 
 
-def test_what_finds_no_room_in_the_spool_is_to_be_fetched_alone(web):
-    web.failing["http://1"] = SpoolFull("the spool is full")
-    *_, turn = fetch_ahead(turns("http://0", "http://1"), web.obtain, 30)
-    assert turn.fetch.result(20) is None
+class Room:
+    """A spool with too little room: each artifact takes one place until it is closed."""
+
+    def __init__(self, web: Web, places: int) -> None:
+        self.web = web
+        self.places = places
+        self.taken = 0
+        self.lock = threading.Lock()
+
+    def obtain(self, item: RemoteInput, deadline: float) -> Artifact:
+        wanted = 9 if "huge" in item.name else 1
+        with self.lock:
+            if self.taken + wanted > self.places:
+                raise SpoolFull("the spool is full")
+            self.taken += wanted
+        artifact = self.web.obtain(item, deadline)
+        artifact.room = self
+        return artifact
+
+    def give_back(self) -> None:
+        with self.lock:
+            self.taken -= 1
+
+
+def results(running, seconds: float = 20) -> list[str]:
+    found = []
+    for turn in running:
+        try:
+            with turn.fetch.result(seconds) if turn.fetch else Watched.of(None, turn.item.name) as artifact:
+                found.append(artifact.name)
+        except ArtifactError as error:
+            found.append(str(error))
+    return found
+
+
+def test_where_there_is_room_for_one_only_each_is_fetched_in_its_turn(web):
+    names = [f"http://{number}" for number in range(30)]
+    given = turns(*names)
+    room = Room(web, 1)
+    assert results(fetch_ahead(given, room.obtain, 30)) == names
+    assert room.taken == 0
+    assert sum(turn.fetch is not None for turn in given) <= 2 * AT_ONCE
+
+
+def test_what_is_still_under_way_gives_its_room_to_the_turn_that_needs_it(web):
+    names = ["http://0", *(f"http://hanging-{number}" for number in range(AT_ONCE - 1))]
+    web.held.update(names[1:])
+    room = Room(web, 2)
+    running = fetch_ahead(turns(*names), room.obtain, 30)
+    next(running).fetch.result(20)  # kept open: one place is left, and one of the others hangs in it
+    web.wait_until_asked(2)
+    taken = web.asked[1]
+    turn = next(turn for turn in running if turn.item.name != taken)
+    timer = threading.Timer(0.1, web.hold.set)
+    timer.start()
+    assert turn.fetch.result(20).name == turn.item.name
+    timer.join()
+    running.close()
+
+
+def test_one_that_does_not_fit_alone_either_is_an_error_and_the_others_are_fetched_ahead_again(web):
+    names = [f"http://{number}" for number in range(40)]
+    names[3] = "http://huge"
+    given = turns(*names)
+    expected = [*names]
+    expected[3] = "the spool is full"
+    room = Room(web, AT_ONCE)
+    assert results(fetch_ahead(given, room.obtain, 30)) == expected
+    assert room.taken == 0
+    assert all(turn.fetch for turn in given)
+    assert len(web.asked) <= len(names) + AT_ONCE
 
 
 def test_those_that_hang_are_given_up_and_the_others_are_fetched(web):
@@ -206,3 +278,10 @@ class TestInAScan:
         ended = psengine("analyze", "-e", "all", *(f"{site.url}{path}" for path in site.pages), env=ALLOW)
         assert len(ended.rows) == 24
         assert sorted(path for _, path, *_ in site.requests) == sorted(site.pages)
+
+    def test_a_spool_that_holds_one_at_a_time_is_room_enough(self, psengine, judge, site):
+        site.pages |= {f"/{number}": (200, b"%d" % number * (1_200_000 // len(str(number)))) for number in range(16)}
+        env = {**ALLOW, "PSENGINE_SPOOL_MAX_SIZE": "1500000"}
+        ended = psengine("analyze", *(f"{site.url}{path}" for path in site.pages), env=env)
+        assert [row["error"] for row in ended.rows] == [None] * 16
+        assert ended.code == 0
