@@ -6,6 +6,9 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
+from psengine_host.errors import shown
+from psengine_host.toolkit.masking import MASK
+
 __all__ = ["HOST_PREFIX", "command_environment"]
 
 HOST_PREFIX: Final = "PSENGINE_"
@@ -29,7 +32,7 @@ def command_environment(given: Mapping[str, str | None] | None = None) -> dict[s
         raise ValueError(f"env: must be a mapping, and is of type {type(given).__name__}")
     for name, value in (given or {}).items():
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
-            raise ValueError(f"env: {name!r} is no name of a variable")
+            raise ValueError(f"env: {_without_value(name)} is no name of a variable")
         if value is None:
             environ.pop(name, None)
         elif not isinstance(value, str):
@@ -39,3 +42,10 @@ def command_environment(given: Mapping[str, str | None] | None = None) -> dict[s
         else:
             environ[name] = value
     return environ
+
+
+def _without_value(name: object) -> str:
+    """A name for an error; where an assignment was given for it, what is assigned may be a secret."""
+    if isinstance(name, str) and "=" in name:
+        name = f"{name.partition('=')[0]}={MASK}"
+    return shown(name)

@@ -108,8 +108,9 @@ def excerpt(command: CompletedCommand, masking: Masking) -> str:
         masking: What to hide.
     """
     for text, cut in ((command.stderr, command.stderr_truncated), (command.stdout, command.stdout_truncated)):
-        # Masked as a whole: a secret must not be cut into two halves that are shown.
-        tail = masking.masked(text, cut=cut)[-_TAIL:]
+        # Without the null characters of UTF-16 taken for UTF-8, between which a secret would not be recognised; and
+        # masked as a whole: a secret must not be cut into two halves that are shown.
+        tail = masking.masked(text.replace("\0", ""), cut=cut)[-_TAIL:]
         lines = [line for line in tail.split("\n") if line.strip()][-_EXCERPT_LINES:]
         if lines:
             shown = " | ".join(" ".join(line.split()) for line in lines)

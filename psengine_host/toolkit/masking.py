@@ -19,21 +19,21 @@ _SHOWN_COMMAND = 400
 """Characters of a command at most."""
 _SHORTEST_GUESSED = 6
 """Characters that a secret has at least where nobody has named it: masking every ``true`` would hide what happened."""
-_WORDS = (
-    "pass(?:word|wd|phrase|code)?|pwd|secret|token|credentials?|auth|key|"
-    "(?:api|access|private|licen[cs]e|serial|product|activation)[-_]?key"
-)
-_TELLING = re.compile(rf"(?:^|[^a-z])(?:{_WORDS})s?(?:[^a-z]|$)", re.IGNORECASE)
+_LONG_WORDS = "password|passwd|passphrase|passcode|secret|token|credential|authorization"
+"""What tells also at the end of another word, as in ``authtoken``."""
+_WORDS = f"{_LONG_WORDS}|pass|pwd|auth|cookie|key|(?:api|access|private|licen[cs]e|serial|product|activation)[-_]?key"
+_TELLING = re.compile(rf"(?:(?:^|[^a-z])(?:{_WORDS})|(?:{_LONG_WORDS}))s?(?:[^a-z]|$)", re.IGNORECASE)
+_CAMEL_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _OPTION = re.compile(
     r"(?P<name>(?:--?|/)?[a-z_][\w-]{0,63})(?:(?P<sign>[=:])(?P<value>.*))?", re.IGNORECASE | re.DOTALL
 )
 """An option of Unix or Windows, or an assignment, with or without its value."""
-_USER_INFO = re.compile(r"(?<=://)[^/?#\s@]*(?=@)")
+_USER_INFO = re.compile(r"://([^/?#\s]*)@")
 
 
 def looks_secret(name: str) -> bool:
     """Whether a variable of that name (``NANOAV_LICENSE_KEY``, ``DB_PASSWORD``) most likely holds a secret."""
-    return _TELLING.search(name.replace("_", "-")) is not None
+    return _TELLING.search(_CAMEL_HUMP.sub("-", name).replace("_", "-")) is not None
 
 
 class Masking:
@@ -68,16 +68,14 @@ class Masking:
         return self._found
 
     def masked(self, text: str, *, cut: bool = False) -> str:
-        """A text without the secrets.
+        """A text without the secrets, and without user and password in any URL.
 
         Args:
             text: Any text.
             cut: Whether the text ends where it was cut: the beginning of a secret at the end is hidden too.
         """
         secrets, pattern = self._secrets()
-        if pattern is None:
-            return text
-        text = pattern.sub(MASK, text)
+        text = _without_user_info(text if pattern is None else pattern.sub(MASK, text))
         if cut:
             for secret in secrets:
                 length = next((n for n in range(min(len(secret), len(text)), 0, -1) if text.endswith(secret[:n])), 0)
@@ -104,7 +102,7 @@ def _in_arguments(arguments: Sequence[str]) -> list[str]:
         hidden = _names_next(argument)
         option = _telling(argument)
         if option is not None and option["value"]:
-            found.append(option["value"])
+            found.append(option["value"].strip())
         found += [info.partition(":")[2] for info in _USER_INFO.findall(argument)]
     return found
 
@@ -138,7 +136,11 @@ def _masked_argument(argument: str) -> str:
     option = _telling(argument)
     if option is not None and option["value"]:
         return f"{option['name']}{option['sign']}{MASK}"
-    return _USER_INFO.sub(MASK, argument)
+    return _without_user_info(argument)
+
+
+def _without_user_info(text: str) -> str:
+    return _USER_INFO.sub(f"://{MASK}@", text)
 
 
 def _word(argument: str) -> str:

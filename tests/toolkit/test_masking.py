@@ -15,6 +15,9 @@ from psengine_host.toolkit.masking import Masking, looks_secret
         (["scan", "--db-password-file", "name"], "scan --db-password-file ***"),
         (["env", "NANO_TOKEN=abcdef", "scan"], "env NANO_TOKEN=*** scan"),
         (["curl", "https://user:hunter2@host/path"], "curl https://***@host/path"),
+        (["curl", "ftp://user:p@ss@host/path"], "curl ftp://***@host/path"),
+        (["curl", "-H", "Authorization: Bearer abc"], "curl -H Authorization:***"),
+        (["scan", "--authtoken", "abc", "--clientSecret=abc"], "scan --authtoken *** --clientSecret=***"),
         (["scan", "--compass=north", "monkey=x"], "scan --compass=north monkey=x"),
         (["scan", "--password="], "scan --password="),
         (["scan", "two\nlines"], "scan 'two\\nlines'"),
@@ -35,6 +38,15 @@ def test_named_secrets_are_hidden_wherever_they_stand():
 def test_what_follows_an_option_is_hidden_in_the_output_too():
     masking = Masking(["scan", "--licence-key", "K-123-456", "https://me:s3cr3ts@host/"])
     assert masking.masked("key K-123-456 is void, s3cr3ts too") == "key *** is void, *** too"
+
+
+def test_what_a_header_says_is_hidden_in_the_output_too():
+    assert Masking(["curl", "-H", "X-Api-Key: K-123-456"]).masked("K-123-456 is void") == "*** is void"
+
+
+def test_user_and_password_of_any_url_are_hidden():
+    """A scanner's own complaint about the proxy that a variable names, say."""
+    assert Masking(["scan"]).masked("no http://me:s3cr3t@proxy:3128/") == "no http://***@proxy:3128/"
 
 
 def test_values_of_variables_that_look_secret_are_hidden():
@@ -61,12 +73,16 @@ def test_a_long_command_is_shortened():
     assert shown.endswith("… (1001 words)")
 
 
-@pytest.mark.parametrize("name", ["PASSWORD", "DB_PASSWORD", "API_KEY", "licenseKey", "GITHUB_TOKEN", "MY_SECRETS"])
+@pytest.mark.parametrize(
+    "name", ["PASSWORD", "DB_PASSWORD", "API_KEY", "licenseKey", "appToken", "APPTOKEN", "GITHUB_TOKEN", "MY_SECRETS"]
+)
 def test_names_that_look_secret(name):
     assert looks_secret(name)
 
 
-@pytest.mark.parametrize("name", ["HOME", "PATH", "KEYBOARD", "MONKEY", "COMPASS", "AUTHOR", "LC_ALL", "TZ"])
+@pytest.mark.parametrize(
+    "name", ["HOME", "PATH", "KEYBOARD", "MONKEY", "COMPASS", "AUTHOR", "TOKENIZER", "BYPASS", "LC_ALL", "TZ"]
+)
 def test_names_that_do_not(name):
     assert not looks_secret(name)
 
