@@ -7,6 +7,7 @@ Every other character is kept, U+0000 too: many of them say that the encoding is
 from __future__ import annotations
 
 import codecs
+import contextlib
 import functools
 from collections.abc import Callable
 
@@ -140,10 +141,12 @@ def _decode_incrementally(name: str, data: bytes, cut: bool) -> str:
 
 
 def _replaced(name: str, data: bytes, cut: bool) -> str:
-    if not cut:
-        return data.decode(name, "replace")
-    # Not final: the decoder keeps back what may be the beginning of a character.
-    return codecs.getincrementaldecoder(name)("replace").decode(data, False)
+    if cut:
+        # Those of ISO 2022 fail on a wrong sequence that is too long to be kept back: then nothing is left out.
+        with contextlib.suppress(UnicodeError):
+            # Not final: the decoder keeps back what may be the beginning of a character.
+            return codecs.getincrementaldecoder(name)("replace").decode(data, False)
+    return data.decode(name, "replace")
 
 
 def _tidy(text: str) -> str:

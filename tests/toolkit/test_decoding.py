@@ -65,6 +65,10 @@ def test_a_character_that_was_cut_is_left_out_wherever_it_was_cut(text, encoding
     assert decode(data, encoding, cut=True) == text
 
 
+def test_a_wrong_sequence_too_long_to_be_kept_back_at_a_cut():
+    assert decode(b"\x1b$~\\~/\x0f\\\r", "iso2022_jp", cut=True) == "\ufffd"
+
+
 def test_what_was_not_cut_shows_that_it_is_incomplete():
     assert decode("a€".encode()[:-1]) == "a\ufffd"
 
