@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import click
 
 from psengine_host.cli.program import OK
+from psengine_host.errors import printable_name
 
 __all__ = ["command"]
 
@@ -29,7 +31,7 @@ def start() -> None:
     with _misuse():
         started = start_persistent_wineserver()
         prefix = wineserver_status().prefix
-    click.echo(f"wineserver of {prefix}: {'started' if started else 'is running already'}")
+    click.echo(f"{_of(prefix)}: {'started' if started else 'is running already'}")
 
 
 @command.command("kill")
@@ -40,7 +42,7 @@ def kill() -> None:
     with _misuse():
         prefix = wineserver_status().prefix
         killed = kill_wineserver()
-    click.echo(f"wineserver of {prefix}: {'killed' if killed else 'is not running'}")
+    click.echo(f"{_of(prefix)}: {'killed' if killed else 'is not running'}")
 
 
 @command.command("status", epilog="Exit codes: 0 it runs; 3 it does not; 2 there is no telling.")
@@ -67,8 +69,12 @@ def status(output_format: str) -> int:
         row = {"running": found.running, "prefix": str(found.prefix), "server": str(found.server)}
         click.echo(json.dumps(row))
     else:
-        click.echo(f"wineserver of {found.prefix}: is {'running' if found.running else 'not running'}")
+        click.echo(f"{_of(found.prefix)}: is {'running' if found.running else 'not running'}")
     return OK if found.running else NOT_RUNNING
+
+
+def _of(prefix: Path) -> str:
+    return f"wineserver of {printable_name(str(prefix))}"
 
 
 @contextmanager

@@ -131,10 +131,12 @@ def run_command(
     words = _words(args, named)
     try:
         environ = command_environment(env)
+        if deadline is not None and not _is_time(deadline):
+            raise ValueError(f"deadline: must be a number on the clock of time.monotonic, not {shown(deadline)}")
         if wine:
             from psengine_host.toolkit import wine as wine_programs  # most engines have no Windows program
 
-            environ = wine_programs.environment(environ)
+            environ = wine_programs.environment(environ, deadline=deadline)
             program, words = words[0], wine_programs.command(words, environ)
         seconds = parse_duration(timeout)
         if not seconds:
@@ -150,8 +152,9 @@ def run_command(
         )
         limit = _limit(seconds, deadline)
     except (ValueError, TypeError) as error:
-        line = Masking(words, named).command()
-        raise InvalidCommand(f"{line} was not started: {error}", line) from error
+        masking = Masking(words, named)
+        line = masking.command()
+        raise InvalidCommand(f"{line} was not started: {masking.masked(str(error))}", line) from error
     if wine:
         _check_windows_program(program, command)
     result = _run(command, limit)
@@ -159,6 +162,8 @@ def run_command(
 
 
 def _named(secrets: Iterable[str]) -> tuple[str, ...]:
+    if not isinstance(secrets, Iterable):
+        raise InvalidCommand(f"secrets: must be texts, and not of type {type(secrets).__name__}")
     named = (secrets,) if isinstance(secrets, str) else tuple(secrets)
     for secret in named:
         if not isinstance(secret, str):
@@ -196,8 +201,10 @@ def _folder(cwd: Argument | None) -> str | None:
 
 
 def _input(data: bytes | None) -> bytes | None:
-    if data is None or isinstance(data, (bytes, bytearray, memoryview)):
-        return data
+    if data is None:
+        return None
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data)  # whatever a view's items are, and as it is now
     raise TypeError(f"input: must be bytes, and is of type {type(data).__name__}")
 
 
@@ -213,17 +220,22 @@ def _check_windows_program(program: str, command: _Command) -> None:
 
 def _limit(seconds: float, deadline: float | None) -> _Limit:
     now = time.monotonic()
-    limits = [_Limit(now + seconds, f"its limit of {seconds:g} s", "")]
+    limits = [_Limit(now + seconds, f"its limit of {seconds:g} s", f"its limit of {seconds:g} s is over")]
     left = seconds_left()
     if left < math.inf:
         over = f"the {left:.1f} s that were left for the bounty"
         limits.append(_Limit(now + left, over, "the time for the bounty is over"))
     if deadline is not None:
-        if not isinstance(deadline, (int, float)) or math.isnan(deadline):
-            raise ValueError(f"deadline: must be a number on the clock of time.monotonic, not {shown(deadline)}")
         over = f"its deadline, {deadline - now:.1f} s after its start,"
         limits.append(_Limit(deadline, over, "its deadline is over"))
     return min(limits)
+
+
+def _is_time(value: object) -> bool:
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+    except OverflowError:  # an integer that no clock reaches
+        return False
 
 
 def _run(command: _Command, limit: _Limit) -> CompletedCommand:
@@ -266,8 +278,7 @@ def _follow(command: _Command, exchange: Exchange, until: float) -> tuple[bool, 
     finally:  # an interrupt ends them too, also one before anybody knows the number of the process
         group = group or ProcessGroup(process.pid if process else None, mark)
         try:
-            if not group.ended() or not (group.is_alone() or not group.members()):
-                group.end(_GRACE, exchange.serve)
+            _end(command, group, exchange)
             exchange.drain()
         finally:
             code = _reaped(group)
@@ -275,6 +286,21 @@ def _follow(command: _Command, exchange: Exchange, until: float) -> tuple[bool, 
                 process.returncode = -signal.SIGKILL if code is None else code  # so that Popen does not look for it
             group.close()
     return in_time, code
+
+
+def _end(command: _Command, group: ProcessGroup, exchange: Exchange) -> None:
+    """End what is left of a command, and log why a daemon is gone, which its author may wonder about."""
+    ended = group.ended()
+    left = {} if ended and group.is_alone() else group.members()
+    if ended and not left:
+        return
+    if ended and logger.isEnabledFor(logging.INFO):
+        ids = shown(sorted(left))
+        logger.info("%s left processes behind, which are ended with it: %s", command.masking.command(), ids)
+    group.end(_GRACE, exchange.serve)
+    remaining = sorted(group.members()) if group.ended() else [group.leader, *group.members()]
+    if remaining:
+        logger.warning("%s cannot be ended, nor what it started: %s", command.masking.command(), shown(remaining))
 
 
 def _reaped(group: ProcessGroup) -> int | None:
@@ -336,9 +362,11 @@ def _not_found(command: _Command, program: str, *, missing: bool) -> tuple[type[
     import shutil  # only an error needs it
 
     name = command.args[0]
-    found = shutil.which(name, mode=os.F_OK, path=command.environ.get("PATH"))
+    if os.sep in name:
+        name = os.path.join(command.cwd or "", name)
+    found = shutil.which(name, mode=os.F_OK, path=command.environ.get("PATH", os.defpath))
     if command.cwd is not None and not os.path.isdir(command.cwd):
-        return CommandNotStarted, f"the working directory {shown(command.cwd)} is no folder"
+        return CommandNotStarted, f"the working directory {shown(command.masking.masked(command.cwd))} is no folder"
     if os.path.isdir(found or name):
         return CommandNotStarted, f"{program} is a folder"
     if not missing:

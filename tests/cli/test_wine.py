@@ -93,3 +93,21 @@ def test_a_prefix_that_wine_refuses_is_one_line(psengine, tmp_path):
     line = f"psengine: the Wine prefix {tmp_path}/file is not a folder; set WINEPREFIX to a folder of your own\n"
     assert psengine("status", WINEPREFIX=f"{tmp_path}/file") == (2, "", line)
     assert psengine("start", WINEPREFIX=f"{tmp_path}/file") == (2, "", line)
+    assert psengine("status", WINEPREFIX=f"{tmp_path}/a\nb") == (
+        3,
+        f"wineserver of '{tmp_path}/a\\nb': is not running\n",
+        "",
+    )
+
+
+@needs_wine
+@pytest.mark.parametrize(("command", "code"), [("start", 3), ("kill", 3), ("status", 2)])
+def test_a_server_that_does_not_answer_rightly_is_one_line(command, code, psengine, tmp_path):
+    (tmp_path / "prefix").mkdir()
+    server = tmp_path / "server"
+    server.write_text("#!/bin/sh\nexit 127\n")
+    server.chmod(0o755)
+    ended, out, err = psengine(command, WINESERVER=str(server))
+    assert (ended, out) == (code, "")
+    assert err.startswith("psengine: ")
+    assert err.endswith(": it ended with exit code 127\n")

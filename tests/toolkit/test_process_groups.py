@@ -1,6 +1,8 @@
 """Nothing that a command starts outlives it, whatever it does to get away."""
 
 import errno
+import json
+import logging
 import os
 import signal
 import subprocess
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from psengine_host.settings.variables import misspelt
-from psengine_host.toolkit import process_groups
+from psengine_host.toolkit import process_groups, subprocesses
 from psengine_host.toolkit.subprocesses import CommandTimeout, run_command
 
 SLEEPER = ': > "$1"; sleep 600; :'
@@ -161,6 +163,15 @@ class TestAtTheEnd:
         assert (done.stdout, done.returncode) == ("done\n", 0)
         assert done.seconds < 50
         assert marked.alive() == []
+
+    def test_the_log_says_that_something_was_left_behind(self, marked, caplog):
+        caplog.set_level(logging.INFO, logger=subprocesses.__name__)
+        script = f"setsid $SLEEPER & echo $!; {WAIT}"
+        child = int(marked.shell(script, timeout=60).stdout)
+        (record,) = [record for record in caplog.records if record.levelno == logging.INFO]
+        said, _, ids = record.getMessage().partition(" left processes behind, which are ended with it: ")
+        assert said.startswith("sh -c ")
+        assert child in json.loads(ids)
 
     def test_who_goes_on_writing_does_not_hold_the_call(self, marked):
         script = f"(while :; do echo noise; done) & $SLEEPER & {WAIT}; echo done"

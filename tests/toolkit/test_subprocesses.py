@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from array import array
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -130,6 +131,17 @@ class TestInput:
         with nothing_left(), pytest.raises(CommandTimeout):
             run_command(["sleep", "60"], input=b"x" * (1 << 20), timeout=0.2)
 
+    @pytest.mark.parametrize(
+        ("view", "read"),
+        [
+            (memoryview(array("i", range(100_000))), array("i", range(100_000)).tobytes()),
+            (memoryview(b"abcdef")[::2], b"ace"),
+            (bytearray(b"abc"), b"abc"),
+        ],
+    )
+    def test_a_view_of_whatever_items_is_read_whole(self, view, read):
+        assert run_command(["cat"], input=view).stdout_bytes == read
+
     def test_it_is_bytes(self):
         with pytest.raises(InvalidCommand, match="cat was not started: input: must be bytes, and is of type str"):
             run_command(["cat"], input="text")
@@ -176,7 +188,7 @@ class TestEnvironment:
     @pytest.mark.parametrize(
         ("env", "message"),
         [
-            ({"A=B": "x"}, "env: 'A=B' is no name of a variable"),
+            ({"KEY=hunter2": "x"}, "env: 'KEY=***' is no name of a variable"),
             ({"": "x"}, "env: '' is no name of a variable"),
             ({"LEVEL": 3}, "env: LEVEL must be text, or None to remove it, and is of type int"),
             ({"PASSWORD": "a\0b"}, "env: PASSWORD holds a null character"),
@@ -264,6 +276,10 @@ class TestLimits:
         assert caught.value.result is None
         assert not (tmp_path / "begun").exists()
 
+    def test_a_limit_that_is_over_before_the_start(self):
+        with pytest.raises(CommandTimeout, match=r"^true was not started: its limit of 1e-09 s is over$"):
+            run_command(["true"], timeout=1e-9)
+
     def test_one_that_ends_in_time_is_not_late(self):
         with working_on(Job("nano", deadline=time.monotonic() + 60)):
             assert run_command(["true"]).succeeded
@@ -316,6 +332,18 @@ class TestCheck:
             assert "K-123" not in shown
         assert caught.value.result.stderr == "no licence K-123-456 for sh in hidden\n"
 
+    def test_a_secret_written_in_another_encoding_is_hidden_too(self):
+        done = shell('printf "no licence $KEY" | iconv -t UTF-16LE', env={"KEY": "hunter2"})
+        assert done.stdout.startswith("n\0o\0")
+        with pytest.raises(CommandFailed, match=r"exit code 0: no licence \*\*\*$"):
+            done.check(3)
+
+    def test_a_secret_in_an_option_is_hidden(self, tmp_path):
+        for folder in (tmp_path / "hunter2", f"{tmp_path}/hunter2\0"):
+            with pytest.raises(CommandError, match=r"\*\*\*") as caught:
+                run_command(["true"], cwd=folder, secrets="hunter2")
+            assert "hunter2" not in str(caught.value)
+
     def test_one_secret_may_be_given_as_it_is(self):
         assert "hunter2" not in repr(run_command(["echo", "hunter2"], secrets="hunter2"))
 
@@ -332,6 +360,13 @@ class TestWhatCannotBeStarted:
     def test_a_path_that_there_is_not(self, tmp_path):
         with pytest.raises(CommandNotFound, match=f"there is no program '{tmp_path}/scan'; install it"):
             run_command([tmp_path / "scan"])
+
+    def test_a_path_from_the_working_directory_that_there_is_not(self, tmp_path, monkeypatch):
+        (tmp_path / "scan").symlink_to("/bin/true")
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(CommandNotFound, match=r"there is no program '\./scan'; install it"):
+            run_command(["./scan"], cwd=tmp_path / "elsewhere")
 
     def test_a_file_that_is_not_executable(self, tmp_path):
         (tmp_path / "scan").write_text("#!/bin/sh\n")
@@ -403,6 +438,8 @@ class TestWhatCannotBeStarted:
             ({"max_output": -1}, "-1 is no size"),
             ({"encoding": "utf_9"}, "there is no encoding 'utf_9'; did you mean 'utf_8'?"),
             ({"deadline": float("nan")}, "deadline: must be a number on the clock of time.monotonic, not nan"),
+            ({"deadline": 10**400}, "deadline: must be a number on the clock of time.monotonic, not 1000"),
+            ({"deadline": True}, "deadline: must be a number on the clock of time.monotonic, not True"),
             ({"deadline": "10s"}, "deadline: must be a number on the clock of time.monotonic, not '10s'"),
             ({"env": ["A=B"]}, "env: must be a mapping, and is of type list"),
             ({"cwd": "a\0b"}, "cwd: 'a\\x00b' is no path"),
@@ -417,6 +454,8 @@ class TestWhatCannotBeStarted:
     def test_secrets_that_are_no_text(self):
         with pytest.raises(InvalidCommand, match=r"^secrets: must be texts, and one is of type bytes$"):
             run_command(["true"], secrets=[b"hunter2"])
+        with pytest.raises(InvalidCommand, match=r"^secrets: must be texts, and not of type NoneType$"):
+            run_command(["true"], secrets=None)
 
     @pytest.mark.parametrize("free", range(12))
     def test_without_descriptors_there_is_an_error_or_a_result(self, free):

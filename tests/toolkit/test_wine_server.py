@@ -11,6 +11,7 @@ import pytest
 
 from psengine_host.job import Job, working_on
 from psengine_host.toolkit import wine
+from psengine_host.toolkit.subprocesses import CommandTimeout, run_command
 
 pytestmark = pytest.mark.usefixtures("wine_sockets")
 
@@ -173,6 +174,15 @@ def test_a_prefix_whose_place_does_not_exist(tmp_path, monkeypatch):
 
 
 @needs_wine()
+@pytest.mark.parametrize("function", [wine.start_persistent_wineserver, wine.kill_wineserver, wine.wineserver_status])
+def test_a_prefix_that_is_a_link_to_nothing(function, tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to("nothing")
+    assert refusal(function, tmp_path / "link", monkeypatch) == (
+        f"the Wine prefix {tmp_path}/link is a link to nothing; make what it leads to, or set WINEPREFIX"
+    )
+
+
+@needs_wine()
 def test_a_prefix_that_is_not_absolute(monkeypatch):
     said = refusal(wine.wineserver_status, "prefix", monkeypatch)
     assert said == "WINEPREFIX is 'prefix': Wine takes an absolute path only"
@@ -208,6 +218,61 @@ def test_a_start_takes_no_longer_than_is_left_for_the_bounty(tmp_path, monkeypat
         wine.environment()
     assert str(caught.value).startswith("wineserver did not start within ")
     assert marker.exists()
+
+
+@needs_wine()
+def test_nor_longer_than_until_the_deadline_of_the_command(tmp_path, monkeypatch):
+    (tmp_path / "prefix").mkdir()
+    marker = tmp_path / "called"
+    monkeypatch.setenv("WINEPREFIX", str(tmp_path / "prefix"))
+    monkeypatch.setenv("WINESERVER", script(tmp_path / "server", f"touch {marker}; exec sleep 600"))
+    monkeypatch.setenv("PERSISTENT_WINESERVER", "1")
+    with pytest.raises(CommandTimeout, match="its deadline is over"):
+        run_command(["cmd"], wine=True, deadline=time.monotonic() - 1)
+    assert not marker.exists()
+    begun = time.monotonic()
+    with pytest.raises(wine.WineError, match="wineserver did not start within "):
+        run_command(["cmd"], wine=True, deadline=begun + 1)
+    assert time.monotonic() - begun < 30
+    assert marker.exists()
+
+
+@needs_wine()
+def test_the_host_s_own_variables_are_not_given_to_a_server(tmp_path, monkeypatch):
+    """It outlives the host, and the webhook's secret is among them."""
+    (tmp_path / "prefix").mkdir()
+    said = tmp_path / "said"
+    monkeypatch.setenv("WINEPREFIX", str(tmp_path / "prefix"))
+    monkeypatch.setenv("PSENGINE_WEBHOOK_SECRET", "hunter2")
+    monkeypatch.setenv("WINESERVER", script(tmp_path / "server", f"env >> {said}; exit 1"))
+    assert not wine.wineserver_status().running
+    with pytest.raises(wine.WineError, match="cannot be started"):
+        wine.start_persistent_wineserver()
+    assert f"WINEPREFIX={tmp_path}/prefix" in said.read_text()
+    assert "hunter2" not in said.read_text()
+
+
+@needs_wine()
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("#!/bin/sh\nexit 127\n", "does not say whether a wineserver runs: it ended with exit code 127"),
+        ("#!/bin/sh\necho no room >&2; exit 1\n", "does not say whether a wineserver runs: no room"),
+        ("no program", "cannot be run: Exec format error"),
+        ("#!/no/such/shell\n", "cannot be run: No such file or directory"),
+    ],
+)
+def test_a_server_that_cannot_be_asked_is_no_server_that_does_not_run(content, why, tmp_path, monkeypatch):
+    (tmp_path / "prefix").mkdir()
+    server = tmp_path / "server"
+    server.write_text(content)
+    server.chmod(0o755)
+    monkeypatch.setenv("WINEPREFIX", str(tmp_path / "prefix"))
+    monkeypatch.setenv("WINESERVER", str(server))
+    for function in (wine.wineserver_status, wine.kill_wineserver):
+        with pytest.raises(wine.WineError) as caught:
+            function()
+        assert str(caught.value) == f"{server} {why}"
 
 
 @needs_wine()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from typing import Final, NamedTuple
 
 from psengine_host.errors import printable_name
 from psengine_host.job import seconds_left
+from psengine_host.toolkit.command_environment import HOST_PREFIX
 from psengine_host.toolkit.wine import loader
 from psengine_host.toolkit.wine.child import child_environment
 from psengine_host.toolkit.wine.errors import WineError, WineUnusable
@@ -31,6 +33,9 @@ __all__ = [
 ]
 
 _ALREADY_RUNNING: Final = 2
+_NONE_RUNS: Final = 1
+_COMPLAINT: Final = 400
+"""Bytes of what a wineserver complains of that an error shows."""
 _QUICK: Final = 10.0
 """Seconds for what a wineserver answers at once."""
 _START: Final = 60.0
@@ -57,7 +62,7 @@ class WineserverStatus(NamedTuple):
     server: Path
 
 
-def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
+def environment(env: Mapping[str, str] | None = None, *, deadline: float | None = None) -> dict[str, str]:
     """The environment for a program that Wine runs.
 
     ``WINEPREFIX`` is set to what holds; ``WINELOADER`` and ``WINESERVER``, if set, are made absolute. ``WINEDEBUG`` is
@@ -71,6 +76,7 @@ def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
 
     Args:
         env: The whole environment to begin with; ``os.environ`` by default.
+        deadline: When a server has to be there at the latest, on the clock of ``time.monotonic``.
 
     Returns:
         A new dictionary. On Windows it is ``env`` as it came.
@@ -79,18 +85,19 @@ def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
         WineError: ``WINELOADER`` or ``WINESERVER`` names no program, ``WINEPREFIX`` is not absolute, or a server was
             asked for and cannot be started.
     """
-    ensure_wineserver(env)
+    ensure_wineserver(env, deadline=deadline)
     return child_environment(env)
 
 
-def ensure_wineserver(environ: Mapping[str, str] | None = None) -> None:
+def ensure_wineserver(environ: Mapping[str, str] | None = None, *, deadline: float | None = None) -> None:
     """Start a wineserver that stays if ``PERSISTENT_WINESERVER`` asks for it: set, not empty and not ``0``.
 
     A process looks for it once in half a minute and prefix: somebody may have killed it, and one that was running
-    already may have been a passing one. It takes no longer than is left for the bounty in hand.
+    already may have been a passing one. It takes no longer than is left for the bounty in hand, or until the deadline.
 
     Args:
         environ: The variables; ``os.environ`` by default.
+        deadline: When it has to be there at the latest, on the clock of ``time.monotonic``.
 
     Raises:
         WineError: It cannot be started.
@@ -100,8 +107,10 @@ def ensure_wineserver(environ: Mapping[str, str] | None = None) -> None:
         return
     key = loader.prefix(environ), str(loader.server(environ))
     left = min(seconds_left(), _START)
+    if deadline is not None:
+        left = min(left, deadline - time.monotonic())
     if left <= 0:
-        return  # the bounty in hand is over, and no program will be started for it
+        return  # the time is over, and no program will be started
     until = time.monotonic() + left
     if not _ensuring.acquire(timeout=left):
         raise WineError(
@@ -139,7 +148,9 @@ def start_persistent_wineserver(environ: Mapping[str, str] | None = None, *, tim
     except subprocess.TimeoutExpired as error:
         raise WineError(f"wineserver did not start within {timeout:.1f} s in {printable_name(str(home))}") from error
     if code not in (0, _ALREADY_RUNNING):
-        raise WineError(f"wineserver cannot be started in {printable_name(str(home))}: {_complaint(environ, code)}")
+        # It makes the same checks when it is asked, and leaves nothing that would hold the pipe.
+        why = _asked(environ, loader.server(environ))[1] or f"it ended with exit code {code}"
+        raise WineError(f"wineserver cannot be started in {printable_name(str(home))}: {why}")
     try:
         _boot(environ, home, until, timeout)
     except WineError:
@@ -192,10 +203,10 @@ def wineserver_status(environ: Mapping[str, str] | None = None) -> WineserverSta
     program = loader.server(environ)
     if not home.is_dir():
         return WineserverStatus(running=False, prefix=home, server=program)
-    try:
-        code = _call(environ, ["-k0"], time.monotonic() + _QUICK)
-    except subprocess.TimeoutExpired as error:
-        raise WineError(f"{printable_name(str(program))} did not answer within {_QUICK:g} s") from error
+    code, complaint = _asked(environ, program)
+    if code != 0 and (code != _NONE_RUNS or complaint):
+        why = complaint or f"it ended with exit code {code}"
+        raise WineError(f"{printable_name(str(program))} does not say whether a wineserver runs: {why}")
     return WineserverStatus(running=code == 0, prefix=home, server=program)
 
 
@@ -207,10 +218,12 @@ def _prefix(environ: Mapping[str, str] | None, *, make: bool) -> Path:
     home = Path(loader.prefix(environ))
     where = f"the Wine prefix {printable_name(str(home))}"
     try:
-        if make and not home.exists():
+        if make and not os.path.lexists(home):
             home.mkdir(mode=0o700)
         status = home.stat()
     except FileNotFoundError:
+        if home.is_symlink():
+            raise WineUnusable(f"{where} is a link to nothing; make what it leads to, or set WINEPREFIX") from None
         if make:
             raise WineUnusable(
                 f"{where} cannot be made: {home.parent} does not exist; make it, or set WINEPREFIX"
@@ -231,56 +244,56 @@ def _prefix(environ: Mapping[str, str] | None, *, make: bool) -> Path:
 
 
 def _call(environ: Mapping[str, str] | None, options: list[str], until: float) -> int:
-    """Run ``wineserver`` with nothing of ours in its hands: what it starts stays for ever."""
-    process = subprocess.Popen(  # noqa: S603 - a list of words
-        [str(loader.server(environ)), *options],
-        env=child_environment(environ),
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    return _wait(process, until)
+    """Run ``wineserver`` until its limit."""
+    return _run([str(loader.server(environ)), *options], environ, until)
 
 
-def _wait(process: subprocess.Popen[bytes], until: float) -> int:
+def _asked(environ: Mapping[str, str] | None, program: Path) -> tuple[int, str]:
+    """What ``wineserver -k0`` ends with, and what it complains of in one line, if of anything."""
+    try:
+        with tempfile.TemporaryFile() as complaint:
+            code = _run([str(program), "-k0"], environ, time.monotonic() + _QUICK, complaint.fileno())
+            complaint.seek(0)
+            return code, " ".join(complaint.read(_COMPLAINT).decode(errors="replace").split())
+    except subprocess.TimeoutExpired as error:
+        raise WineError(f"{printable_name(str(program))} did not answer within {_QUICK:g} s") from error
+    except OSError as error:
+        raise WineError(f"no temporary file for what wineserver says: {error.strerror}") from error
+
+
+def _run(command: list[str], environ: Mapping[str, str] | None, until: float, stderr: int = subprocess.DEVNULL) -> int:
+    """Run a program of Wine with nothing of ours in its hands: what it starts stays for ever.
+
+    Raises:
+        WineError: It is no program.
+        subprocess.TimeoutExpired: It has been ended, since it took too long.
+    """
+    variables = child_environment(environ)
+    try:
+        process = subprocess.Popen(  # noqa: S603 - a list of words
+            command,
+            env={name: value for name, value in variables.items() if not name.startswith(HOST_PREFIX)},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise WineUnusable(f"{printable_name(command[0])} cannot be run: {error.strerror}") from error
     try:
         return process.wait(max(0.0, until - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        raise
-
-
-def _complaint(environ: Mapping[str, str] | None, code: int) -> str:
-    """Why a server did not start: ``-k0`` makes the same checks and says so, and leaves nothing that holds the pipe."""
-    done = subprocess.run(  # noqa: S603 - a list of words
-        [str(loader.server(environ)), "-k0"],
-        env=child_environment(environ),
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=_QUICK,
-        check=False,
-    )
-    return " ".join(os.fsdecode(done.stderr).split()) or f"it ended with exit code {code}"
+    finally:
+        if process.returncode is None:  # also at an interrupt
+            process.kill()
+            process.wait()
 
 
 def _boot(environ: Mapping[str, str] | None, home: Path, until: float, timeout: float) -> None:
     """Start the services of Windows; the first program would do it, and they would hold its stderr."""
-    process = subprocess.Popen(  # noqa: S603 - a list of words
-        loader.command(["wineboot", "--init"], environ),
-        env=child_environment(environ),
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
     where = printable_name(str(home))
     try:
-        code = _wait(process, until)
+        code = _run(loader.command(["wineboot", "--init"], environ), environ, until)
     except subprocess.TimeoutExpired as error:
         raise WineError(f"Wine did not start its services within {timeout:.1f} s in {where}") from error
     if code:
