@@ -12,41 +12,31 @@ import contextlib
 import math
 import os
 import re
-import select
 import socket
 import ssl
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from io import BytesIO
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.client_reqrep import ConnectionKey
-from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
+from psengine_host.network.connections import Connector, DaemonThreadResolver, Lookup
 from psengine_host.network.errors import BadAnswer, NetworkError, Unreachable, clean
 from psengine_host.network.guard import Attempt, Attempting, NetworkGuard
 from psengine_host.network.proxies import Proxies
 from psengine_host.network.transient import is_transient
 
-__all__ = ["Answer", "HttpClient", "Lookup"]
-
-Lookup = Callable[..., list[tuple[Any, ...]]]
-"""A function with the parameters and the result of ``socket.getaddrinfo``."""
+__all__ = ["Answer", "HttpClient"]
 
 _BUFFER: Final = 1 << 18
 _CARET: Final = re.compile(r" \^( b'')?$")
 _STALE_CONNECTIONS: Final = 3
 """Connections from the pool that may turn out to be closed, one after the other, before a request gives up."""
-_NAME_LOOKUPS: Final = 64
-"""Name resolutions at once; each occupies a thread until the system's resolver gives up."""
 
 
 class Answer:
@@ -148,9 +138,9 @@ class HttpClient:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=_Connector(
+            connector=Connector(
                 socket_factory=self.guard.socket_factory,
-                resolver=_DaemonThreadResolver(self._lookup),
+                resolver=DaemonThreadResolver(self._lookup),
                 # Each new connection asks anew: a name that moved is found, and connections are pooled anyway.
                 use_dns_cache=False,
                 ssl=self._tls,
@@ -342,106 +332,3 @@ def _detail(error: object) -> str:
     """What an error says, in one line and without the caret that the parser draws below its quotation."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     return clean(_CARET.sub("", " ".join(text.split())))
-
-
-class _Protocol(ResponseHandler):
-    """Ends connections at once: nothing that is still to be sent is worth waiting for when one is given up.
-
-    Otherwise a TLS connection would wait 30 s for the other end to agree, and one whose buffer is full for ever.
-    """
-
-    def close(self) -> None:
-        self.abort()
-
-
-def _protocol(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
-    return _Protocol(loop)
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Uses a connection again only if nothing has come over it meanwhile.
-
-    What came unasked would be taken for the answer to the next request: another artifact, or the receipt of an answer
-    that nobody received. The end of the connection shows itself the same way.
-    """
-
-    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - passed on
-        super().__init__(**options)
-        self._factory = partial(_protocol, self._loop)
-
-    async def _get(self, key: ConnectionKey, traces: list[Any]) -> Connection | None:
-        while (connection := await super()._get(key, traces)) is not None:
-            if not _has_news(connection):
-                return connection
-            connection.close()
-        return None
-
-
-def _has_news(connection: Connection) -> bool:
-    protocol, transport = connection.protocol, connection.transport
-    if protocol is None or transport is None or protocol.should_close:
-        return True
-    connected = transport.get_extra_info("socket")
-    poll = select.poll()
-    poll.register(connected.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
-
-
-class _DaemonThreadResolver(AbstractResolver):
-    """Resolves names in daemon threads of its own.
-
-    The event loop's executor is no place for this: six names whose servers never answer would fill it for everybody,
-    and ``asyncio.run`` waits for its threads however long past the deadline they take.
-    """
-
-    def __init__(self, lookup: Lookup) -> None:
-        self._lookup = lookup
-        self._slots = asyncio.Semaphore(_NAME_LOOKUPS)
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        loop = asyncio.get_running_loop()
-        await self._slots.acquire()
-        done: asyncio.Future[list[tuple[Any, ...]]] = loop.create_future()
-
-        def finish(rows: list[tuple[Any, ...]] | None, error: Exception | None) -> None:
-            self._slots.release()
-            if done.done():  # nobody waits any more
-                return
-            if error is not None:
-                done.set_exception(error)
-            else:
-                done.set_result(rows or [])
-
-        def look_up() -> None:
-            rows, fault = None, None
-            try:
-                rows = self._lookup(host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-            except OSError as error:
-                fault = error
-            except ValueError as error:  # the idna codec, a NUL: no name that could be looked up
-                fault = OSError(f"not a host name ({error})")
-            with contextlib.suppress(RuntimeError):  # the loop may have ended before the lookup did
-                loop.call_soon_threadsafe(finish, rows, fault)
-
-        threading.Thread(target=look_up, name="psengine-lookup", daemon=True).start()
-        return [_resolved(host, port, row) for row in await done if row[0] in (socket.AF_INET, socket.AF_INET6)]
-
-    async def close(self) -> None:
-        return
-
-
-def _resolved(host: str, port: int, row: tuple[Any, ...]) -> ResolveResult:
-    family, _, protocol, _, endpoint = row
-    address = endpoint[0]
-    if family == socket.AF_INET6 and endpoint[3] and "%" not in address:
-        address = f"{address}%{endpoint[3]}"  # the connector passes on the text alone
-    return ResolveResult(
-        hostname=host,
-        host=address,
-        port=port,
-        family=family,
-        proto=protocol,
-        flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-    )

@@ -13,7 +13,8 @@ from psengine_host.network.guard import NetworkGuard
 from psengine_host.network.loop_thread import LoopThread
 
 if TYPE_CHECKING:
-    from psengine_host.network.client import HttpClient, Lookup
+    from psengine_host.network.client import HttpClient
+    from psengine_host.network.connections import Lookup
     from psengine_host.settings import NetworkSettings
 
 __all__ = ["FETCHES", "Closed", "Exchanges"]

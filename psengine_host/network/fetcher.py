@@ -13,7 +13,7 @@ from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, BinaryIO, Final, Self, TypeVar
 
 if TYPE_CHECKING:
-    from psengine_host.network.client import Lookup
+    from psengine_host.network.connections import Lookup
     from psengine_host.network.delivery import Delivery
     from psengine_host.network.exchanges import Exchanges
     from psengine_host.network.fetching import Fetched
