@@ -185,14 +185,15 @@ class _Fetchers:
             try:
                 artifact = self._obtain(item, deadline)
             except SpoolFull:
-                if not others:
+                if not others or not self._another_ends(ended, deadline):
                     raise
-                with self._changed:
-                    if not self._changed.wait_for(lambda seen=ended: self._ended != seen, deadline - time.monotonic()):
-                        raise
             else:
                 self.alone = True
                 return artifact
+
+    def _another_ends(self, before: int, deadline: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self._ended > before, deadline - time.monotonic())
 
     def forget(self, fetch: Fetch) -> None:
         """What it fetched is its caller's."""
