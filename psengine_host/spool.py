@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
 import os
@@ -23,6 +24,7 @@ MAX_STREAM: Final = 2 << 30
 _CHUNK: Final = 1 << 18
 _TRIES: Final = 100
 """Folders that other starts may sweep away before they are locked, one after another."""
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +191,12 @@ class Spool:
     def _create(self) -> tuple[int, Path]:
         """A new, empty file of the spool, open for writing, and its path."""
         path = self.folder / secrets.token_hex(16)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o400)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o400)
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                raise _disk_full(path, error) from error
+            raise
         with self._room_lock:
             self._sizes[path] = 0
         return descriptor, path
@@ -231,8 +238,8 @@ class Deposit:
         """Write at the present position.
 
         Raises:
-            SpoolFull: There is no room; nothing of it was written.
-            OSError: It cannot be written, as on a full disk.
+            SpoolFull: There is no room, or none on the disk.
+            OSError: It cannot be written.
             ValueError: The ``with`` block has been left.
         """
         if self._ended:  # by one who was interrupted, while another thread still writes
@@ -341,9 +348,19 @@ class _File:
         with memoryview(data) as view:
             written = 0
             while written < len(view):
-                written += os.write(self.descriptor, view[written:])
+                try:
+                    written += os.write(self.descriptor, view[written:])
+                except OSError as error:
+                    if error.errno in _NO_ROOM:
+                        raise _disk_full(self.path, error) from error
+                    raise
 
     def close(self) -> None:
         if self._open:
             self._open = False
             os.close(self.descriptor)
+
+
+def _disk_full(path: Path, error: OSError) -> SpoolFull:
+    advice = "judge fewer at once, free space, or name another folder in TMPPREFIX"
+    return SpoolFull(f"the spool is full: {path.parent}: {error.strerror}; {advice}")

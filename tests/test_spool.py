@@ -270,6 +270,33 @@ class TestFiles:
         ]
 
 
+class FullDisk(Spool):
+    """A spool whose files have no room: the kernel's own full device stands for them."""
+
+    def _create(self):
+        descriptor, path = super()._create()
+        full = os.open("/dev/full", os.O_RDWR)
+        os.dup2(full, descriptor)
+        os.close(full)
+        return descriptor, path
+
+
+def deposited(spool: Spool, data: bytes) -> None:
+    with spool.deposit() as deposit:
+        deposit.write(data)
+
+
+@pytest.mark.parametrize("write", [Spool.write, lambda spool, data: spool.take(io.BytesIO(data), "stdin"), deposited])
+def test_a_disk_without_room_is_a_full_spool(tmp_path, write):
+    with FullDisk(tmp_path) as spool:
+        with pytest.raises(SpoolFull) as caught:
+            write(spool, b"x")
+        advice = "judge fewer at once, free space, or name another folder in TMPPREFIX"
+        assert str(caught.value) == f"the spool is full: {spool.folder}: No space left on device; {advice}"
+        assert os.listdir(spool.folder) == []
+        assert spool.used == 0
+
+
 class Later(io.RawIOBase):
     """A non-blocking stream that has one piece now and the rest later."""
 
