@@ -59,8 +59,10 @@ def http_url(uri: str) -> URL:
             query_string=query or "",
             encoded=True,
         )
+    except LookupError as error:  # yarl looks into a host that is not there: [a]@
+        raise BadAnswer("a URL without a host") from error
     except (ValueError, TypeError) as error:
-        raise BadAnswer(f"not a URL: {clean(' '.join(str(error).split()))}") from error
+        raise _no_url(error) from error
 
 
 @lru_cache(128)
@@ -102,5 +104,13 @@ def redirect_target(url: URL, location: str) -> URL:
         BadAnswer: As for ``http_url``.
     """
     text = location.strip()
-    target = text if _ABSOLUTE.match(text) else urljoin(str(url.with_user(None)), text)
-    return http_url(target).with_user(None)
+    if not _ABSOLUTE.match(text):
+        try:
+            text = urljoin(str(url.with_user(None)), text)
+        except ValueError as error:  # what the standard library takes for no URL at all, such as //[x
+            raise _no_url(error) from error
+    return http_url(text).with_user(None)
+
+
+def _no_url(error: Exception) -> BadAnswer:
+    return BadAnswer(f"not a URL: {clean(' '.join(str(error).split()))}")

@@ -161,6 +161,8 @@ def test_other_schemes_are_refused_before_anything_is_opened(uri, guard, connect
         ("http://" + "a." * 127 + "b/", "a URL whose host cannot exist: 'a.a.a."),
         ("http://xn--a/", "not a URL: "),
         ("http://[::1", "not a URL: "),
+        ("http://[a]@/", "a URL without a host"),
+        ("http://[é]@/", "a URL without a host"),
         ("http://a\\@127.0.0.1/", "not a URL: "),
     ],
 )
@@ -447,6 +449,8 @@ def test_five_redirects_are_followed_and_not_six(serve, guard, soon):
         ("http://", "a URL without a host"),
         ("http://a b/", "a URL with white space or control characters in it"),
         ("http://a..b/", "a URL whose host cannot exist: 'a..b'"),
+        ("//[x", "not a URL: Invalid IPv6 URL"),
+        ("//a]b[/", "not a URL: "),
         ("?" + "x" * 8000, "a URL of "),
     ],
 )
