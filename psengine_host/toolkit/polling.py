@@ -97,12 +97,15 @@ def poll(
 
     pause = _duration("step", step)
     longest = math.inf if max_step is None else _duration("max_step", max_step)
-    if pause <= 0:
-        raise ValueError("step: it must be more than 0 seconds")
+    for name, duration in (("step", pause), ("max_step", longest)):
+        if duration <= 0:
+            raise ValueError(f"{name}: it must be more than 0 seconds")
     if not 1 <= backoff < math.inf:
         raise ValueError(f"backoff: it must be 1 or more, and finite, got {shown(backoff)}")
     if tries is not None and tries < 1:
         raise ValueError(f"tries: it must be 1 or more, got {shown(tries)}")
+    if deadline is not None and math.isnan(deadline):
+        raise ValueError("deadline: it must be a number on the clock of time.monotonic, got nan")
     start = time.monotonic()
     end, ended = min(
         (math.inf if timeout is None else start + _duration("timeout", timeout), "timeout"),

@@ -352,6 +352,8 @@ def _not_started(command: _Command, error: Exception) -> CommandNotStarted:
         kind, reason = _not_found(command, program, missing=number != errno.EACCES)
     elif number == errno.ENOEXEC:
         reason = f"{program} is no program that this system runs; run a Windows program with wine=True"
+    elif number == errno.EAGAIN:
+        reason = "this user may have no more processes; see ulimit -u, and the limit of the container"
     elif number == errno.E2BIG:
         reason = "its arguments and environment are too long; hand over a list in a file"
     return kind(f"{line} was not started: {reason}", line)

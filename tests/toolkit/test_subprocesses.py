@@ -477,6 +477,22 @@ class TestWhatCannotBeStarted:
         assert done.stdout in ("done\n", "echo done was not started: Too many open files\n")
         assert done.stderr == ""
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes a user without other processes")
+    def test_without_room_for_a_process(self):
+        source = (
+            "import os, resource\n"
+            "from psengine_host.toolkit.subprocesses import CommandNotStarted, run_command\n"
+            "run_command(['true'])\n"
+            "os.setgid(54321), os.setuid(54321)\n"
+            "resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))\n"
+            "try:\n"
+            "    run_command(['echo', 'done'])\n"
+            "except CommandNotStarted as error:\n"
+            "    print(error)\n"
+        )
+        done = python(source, env={"PYTHONPATH": os.pathsep.join(sys.path)}, timeout=100).check()
+        assert done.stdout.startswith("echo done was not started: this user may have no more processes; see ulimit -u")
+
     def test_an_argument_that_no_program_can_get(self):
         with nothing_left(), pytest.raises(CommandNotStarted, match="surrogates not allowed"):
             run_command(["true", "\ud800"])
