@@ -58,13 +58,15 @@ def runtime_problem(directory: Path) -> str:
     """
     status = _status(directory)
     if isinstance(status, str):
-        return f"{status}; make it: mkdir -m 700 {_quoted(directory)}"
+        in_the_way = os.path.lexists(directory)
+        advice = "use a folder of mode 0700" if in_the_way else f"make it: mkdir -m 700 {_quoted(directory)}"
+        return f"{status}; {advice}"
     mode = stat.S_IMODE(status.st_mode)
     if status.st_uid != os.geteuid():
         return f"belongs to user {status.st_uid}, not to user {os.geteuid()}, who runs this; use a folder of that user"
     if mode & 0o777 != 0o700:
-        what = "is open to others" if mode & 0o077 else "cannot be used by its owner"
-        return f"{what} (mode {mode:04o}); close it: chmod 700 {_quoted(directory)}"
+        what, change = ("is open to others", "close") if mode & 0o077 else ("cannot be used by its owner", "open")
+        return f"{what} (mode {mode:04o}); {change} it: chmod 700 {_quoted(directory)}"
     return ""
 
 

@@ -278,9 +278,7 @@ class TestRuntimeDir:
 
     def test_one_that_its_owner_cannot_use_is_refused(self, private):
         private.chmod(0o500)
-        with pytest.raises(
-            PsengineError, match=r"run cannot be used by its owner \(mode 0500\); close it: chmod 700 /"
-        ):
+        with pytest.raises(PsengineError, match=r"run cannot be used by its owner \(mode 0500\); open it: chmod 700 /"):
             _ = self.environment(private).runtime_dir
 
     def test_one_that_is_not_there_is_refused_and_the_command_makes_it(self, tmp_path):
@@ -296,7 +294,7 @@ class TestRuntimeDir:
 
     def test_a_file_is_refused(self, tmp_path):
         (tmp_path / "file").touch(mode=0o700)
-        with pytest.raises(PsengineError, match=r"file is not a directory; make it: mkdir -m 700 /"):
+        with pytest.raises(PsengineError, match=r"file is not a directory; use a folder of mode 0700$"):
             _ = self.environment(tmp_path / "file").runtime_dir
 
     def test_one_that_belongs_to_somebody_else_is_refused(self, private):
@@ -320,7 +318,9 @@ class TestRuntimeDir:
     def test_somebody_else_s_link_is_refused(self, tmp_path, private):
         (tmp_path / "link").symlink_to(private)
         given_away(tmp_path / "link")
-        with pytest.raises(PsengineError, match="link is a link that belongs to user 65534; make it"):
+        with pytest.raises(
+            PsengineError, match=r"link is a link that belongs to user 65534; use a folder of mode 0700$"
+        ):
             _ = self.environment(tmp_path / "link").runtime_dir
 
     def test_a_link_to_nothing_is_refused(self, tmp_path):
