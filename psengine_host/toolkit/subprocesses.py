@@ -158,6 +158,8 @@ def run_command(
     if wine:
         _check_windows_program(program, command)
     result = _run(command, limit)
+    if wine:
+        _check_that_wine_ran_it(command, result)
     return result.check() if check else result
 
 
@@ -216,6 +218,15 @@ def _check_windows_program(program: str, command: _Command) -> None:
         line = command.masking.command()
         kind = CommandNotFound if why[0] else CommandNotStarted
         raise kind(f"{line} was not started: {shown(command.masking.masked(program))} {why[1]}", line)
+
+
+def _check_that_wine_ran_it(command: _Command, result: CompletedCommand) -> None:
+    from psengine_host.toolkit.windows_programs import what_wine_says
+
+    said = what_wine_says(result.returncode, result.stdout, result.stderr)
+    if said is not None:
+        line = command.masking.command()
+        raise CommandNotStarted(f"{line} was not run by Wine, which says: {command.masking.masked(said)}", line)
 
 
 def _limit(seconds: float, deadline: float | None) -> _Limit:

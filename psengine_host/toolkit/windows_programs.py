@@ -1,7 +1,8 @@
-r"""Whether what Wine is to run is a Windows program that is there.
+r"""Whether what Wine is to run is a Windows program that is there, and whether Wine has run it.
 
 Wine hands what it cannot run to its own ``start.exe``, which may open a window and wait, or ends with exit code 1 (Wine
-8.0). That is what most scanners say when they have found something: it must not get so far.
+8.0); so does Wine itself where it refuses its prefix. That is what most scanners say when they have found something: it
+must not be taken for that.
 """
 
 from __future__ import annotations
@@ -11,11 +12,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-__all__ = ["why_not_run"]
+__all__ = ["what_wine_says", "why_not_run"]
 
 _SCRIPTS: Final = (".bat", ".cmd")
 """What Windows' command interpreter runs; these need not begin as programs do."""
 _MAGIC: Final = b"MZ"
+_HEADER_OFFSET: Final = slice(0x3C, 0x40)
+_SIGNATURE: Final = b"PE\0\0"
+_I386: Final = b"\x4c\x01"
+"""The format of programs: Microsoft's "PE Format", the sections "MS-DOS Stub", "Signature" and "Machine Types"."""
+_WINE_FAILED: Final = 1
+_WINE_STARTS_NONE: Final = "wine: failed to start "
+_WINE_SPEAKS: Final = ("wine: ", "wineserver: ")
+_WINE_TELLS: Final = ("wine: created the configuration directory ", "wine: configuration in ")
 _SYSTEM: Final = ("drive_c/windows/system32", "drive_c/windows", "drive_c/windows/syswow64")
 
 
@@ -44,10 +53,41 @@ def why_not_run(program: str, cwd: str | None, environ: Mapping[str, str]) -> tu
         return None
     try:
         with found.open("rb") as file:
-            begins = file.read(len(_MAGIC))
+            beginning = file.read(_HEADER_OFFSET.stop)
+            file.seek(int.from_bytes(beginning[_HEADER_OFFSET], "little"))
+            signature, machine = file.read(len(_SIGNATURE)), file.read(len(_I386))
     except OSError as error:
         return False, f"cannot be read: {error.strerror}"
-    return None if begins == _MAGIC else (False, "is no Windows program: it does not begin with MZ")
+    if not beginning.startswith(_MAGIC):
+        return False, "is no Windows program: it does not begin with MZ"
+    if signature != _SIGNATURE:
+        return False, "is no Windows program: it has no PE header"
+    if machine == _I386 and _runs_no_32_bits(environ):
+        return False, "is a 32-bit program, and Wine for these is not installed (Debian: wine32 of architecture i386)"
+    return None
+
+
+def _runs_no_32_bits(environ: Mapping[str, str]) -> bool:
+    """Whether a prefix of 64 bits was made by a Wine without the libraries of 32."""
+    libraries = Path(environ.get("WINEPREFIX", "")) / "drive_c/windows/syswow64"
+    return libraries.is_dir() and not (libraries / "ntdll.dll").exists()
+
+
+def what_wine_says(returncode: int, stdout: str, stderr: str) -> str | None:
+    """What Wine itself says of a program that it has not run; None if it has.
+
+    Args:
+        returncode: How the command ended.
+        stdout: What was written to standard output.
+        stderr: What was written to standard error, by the program or by Wine.
+    """
+    lines = stderr.splitlines()
+    if returncode != _WINE_FAILED or not lines:
+        return None
+    failed = next((line for line in lines if line.startswith(_WINE_STARTS_NONE)), None)
+    if failed is None and not stdout and lines[-1].startswith(_WINE_SPEAKS) and not lines[-1].startswith(_WINE_TELLS):
+        return lines[-1]
+    return failed
 
 
 def _path_of(program: str, cwd: str | None, environ: Mapping[str, str]) -> Path | None:

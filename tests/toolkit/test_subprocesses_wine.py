@@ -15,6 +15,7 @@ from psengine_host.toolkit.subprocesses import (
     CommandTimeout,
     run_command,
 )
+from psengine_host.toolkit.windows_programs import what_wine_says
 from psengine_host.toolkit.wine import WineError
 
 pytestmark = [pytest.mark.system("wine"), pytest.mark.timeout(300)]
@@ -113,6 +114,11 @@ class TestWhatIsNoWindowsProgram:
     @pytest.fixture
     def folder(self, wine_prefix, windows_program, tmp_path):
         (tmp_path / "text.exe").write_text("no program")
+        (tmp_path / "dos.exe").write_bytes(b"MZ" + bytes(500))
+        program = bytearray(windows_program("exit_code").read_bytes())
+        machine = int.from_bytes(program[0x3C:0x40], "little") + 4
+        program[machine : machine + 2] = b"\x4c\x01"
+        (tmp_path / "i386.exe").write_bytes(program)
         (tmp_path / "script.bat").write_bytes(b"@exit 4\r\n")
         shutil.copy2(windows_program("exit_code"), tmp_path / "Scan.exe")
         return tmp_path
@@ -123,12 +129,57 @@ class TestWhatIsNoWindowsProgram:
             run_command([name], wine=True, cwd=folder, timeout=PATIENCE)
 
     @pytest.mark.parametrize(
-        ("name", "why"), [("text.exe", "is no Windows program: it does not begin with MZ"), ("./", "is a folder")]
+        ("name", "why"),
+        [
+            ("text.exe", "is no Windows program: it does not begin with MZ"),
+            ("dos.exe", "is no Windows program: it has no PE header"),
+            ("./", "is a folder"),
+        ],
     )
     def test_what_is_no_program(self, name, why, folder):
         with pytest.raises(CommandNotStarted) as caught:
             run_command([folder / name], wine=True, timeout=PATIENCE)
         assert str(caught.value).endswith(why)
+
+    def test_a_32_bit_program_where_wine_runs_none(self, folder, wine_prefix):
+        if (wine_prefix / "drive_c/windows/syswow64/ntdll.dll").exists():
+            pytest.skip("this Wine runs 32-bit programs")
+        with pytest.raises(CommandNotStarted, match="is a 32-bit program, and Wine for these is not installed"):
+            run_command([folder / "i386.exe"], wine=True, timeout=PATIENCE)
+
+    def test_a_program_that_is_cut_off(self, folder):
+        with (folder / "Scan.exe").open("r+b") as file:
+            file.truncate(3000)
+        with pytest.raises(CommandNotStarted, match="was not run by Wine, which says: wine: failed to start "):
+            run_command([folder / "Scan.exe", "0"], wine=True, timeout=PATIENCE)
+
+    @pytest.mark.parametrize(
+        ("prefix", "variables", "why"),
+        [
+            ("text.exe", {}, "wine: cannot use directory "),
+            ("no/prefix", {}, "wine: chdir to "),
+            ("new", {"TMPDIR": "/no/such/folder"}, "wine: unable to create wineserver tmpdir"),
+        ],
+    )
+    def test_a_prefix_that_wine_refuses_is_no_exit_code_of_the_program(self, prefix, variables, why, folder):
+        variables = {"WINEPREFIX": str(folder / prefix), **variables}
+        with pytest.raises(CommandNotStarted, match=f"was not run by Wine, which says: {why}"):
+            run_command([folder / "Scan.exe", "0"], wine=True, env=variables, timeout=PATIENCE)
+
+    @pytest.mark.parametrize(
+        ("returncode", "stdout", "stderr", "said"),
+        [
+            (1, "", "wine: '/p' is not owned by you\n", "wine: '/p' is not owned by you"),
+            (1, "", "wine: created the configuration directory '/p'\n", None),
+            (1, "", 'wine: configuration in L"/p" has been updated.\n', None),
+            (1, "found", "wine: something\n", None),
+            (2, "", "wine: something\n", None),
+            (1, "", "something\n", None),
+            (1, "", "", None),
+        ],
+    )
+    def test_what_wine_tells_while_it_runs_a_program_is_no_failure(self, returncode, stdout, stderr, said):
+        assert what_wine_says(returncode, stdout, stderr) == said
 
     @pytest.mark.parametrize("name", ["Scan.exe", "./Scan.exe", "scan.EXE", "Scan", "./scan.exe", "script.bat"])
     def test_what_wine_finds_is_let_through(self, name, folder):
