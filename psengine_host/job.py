@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 import time
 from contextvars import ContextVar, Token
-from typing import NamedTuple
+
+import msgspec
 
 __all__ = ["Job", "current_job", "seconds_left", "working_on"]
 
 
-class Job(NamedTuple):
+class Job(msgspec.Struct, frozen=True):  # made three times a bounty, in a quarter of the time of a named tuple
     """What is being worked on.
 
     Attributes:
