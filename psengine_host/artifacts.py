@@ -357,13 +357,16 @@ class Artifact:
         try:
             now = os.stat(self._path)
         except OSError as error:
-            raise self._unreadable(error) from error
+            failure = self._unreadable(error)
+            self._distrust_file()
+            raise failure from error
         if _state(now) == self._state:
             return
         # A link or another mode changes the times as well; then the bytes decide.
         hashed = self.sha256 if self._content is not None else self._sha256
         same_file = _state(now)[:_SAME_FILE] == self._state[:_SAME_FILE]
         if not same_file or hashed is None or self._hash_on_disk() != hashed:
+            self._distrust_file()
             raise self._changed()
         self._state = _state(now)
 
@@ -483,6 +486,16 @@ class Artifact:
         if size != expected:
             raise self._changed()
         return None, size, digest.hexdigest()
+
+    def _distrust_file(self) -> None:
+        """Where the bytes are in memory too, whoever asks next gets another file: one engine spoilt this for itself."""
+        if self._content is None or not (self._owned or self._lease is not None):
+            return
+        if self._owned and self._spool is not None and self._path is not None:
+            self._spool.discard(Path(self._path))
+            self._owned = False
+        self._path = self._state = None
+        self._seen_on_disk = False
 
     def _see_on_disk(self) -> None:
         """Somebody reads the file itself from now on: remember what it was."""

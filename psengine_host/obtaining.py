@@ -13,7 +13,7 @@ from psengine_host.artifact_store import ArtifactStore, Holding
 from psengine_host.artifacts import KEPT_IN_MEMORY, Artifact
 from psengine_host.bounty import Bounty
 from psengine_host.bounty_fields import check_http
-from psengine_host.errors import ArtifactError, ArtifactUnavailable, InvalidBounty, shown
+from psengine_host.errors import ArtifactError, ArtifactUnavailable, InvalidBounty, PsengineError, shown
 from psengine_host.settings import Settings
 from psengine_host.shared_fetches import NotFetched, SharedFetches
 from psengine_host.spool import Spool
@@ -113,11 +113,10 @@ class Obtainer:
 
     def _decoded(self, uri: str, limit: int) -> bytes:
         from psengine_host.network.data_uris import decode_data_uri
-        from psengine_host.network.errors import NetworkError
 
         try:
             return decode_data_uri(uri, limit).data
-        except NetworkError as error:
+        except PsengineError as error:
             raise ArtifactError(str(error)) from error
 
     def _fetched(self, bounty: Bounty, deadline: float) -> Artifact:

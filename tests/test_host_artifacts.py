@@ -10,6 +10,7 @@ import pytest
 
 from psengine_host import ArtifactType, Bounty, Host, Verdict
 from psengine_host.artifacts import KEPT_IN_MEMORY
+from psengine_host.outcome import FailureKind
 from psengine_host.settings import NetworkSettings, Settings, SpoolSettings
 
 ENGINES = [f"engine-{number}" for number in range(10)]
@@ -117,3 +118,36 @@ def test_hosts_at_the_same_time_leave_each_other_s_spools(engine_site, parent):
             assert folder.is_dir()
         assert folder.is_dir()
     assert list(parent.iterdir()) == []
+
+
+WRECKS = {
+    "overwritten": "os.chmod(path, 0o600); artifact.path.write_bytes(b'!')",
+    "removed": "os.unlink(path)",
+    "a-folder": "os.unlink(path); os.makedirs(path + '/inner')",
+    "a-link": "os.unlink(path); os.symlink('/etc/hostname', path)",
+}
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["in-memory", "on-disk-only"])
+@pytest.mark.parametrize("wreck", WRECKS)
+def test_an_engine_that_spoils_its_artifact_s_file_spoils_no_other_s(
+    host, engine_site, parent, httpserver, wreck, kept
+):
+    spoiling = "import os; from psengine_host import Analysis, hookimpl\n"
+    spoiling += f"@hookimpl\ndef analyze(artifact):\n    path = str(artifact.path); {WRECKS[wreck]}\n"
+    engine_site.add("spoiling", spoiling + "    return Analysis.benign(confidence=1.0)\n")
+    data = SMALL if kept else LARGE
+    with Host(host.settings, catalog=engine_site.catalog()) as spoilt:
+        job = bounty(serve(httpserver, data), data)
+        with spoilt.obtainer.obtain(job, time.monotonic() + 60) as artifact:
+            first = spoilt.judge(job, "spoiling", artifact).result()
+            assert (first.analysis.verdict, first.failure.kind) == (Verdict.UNKNOWN, FailureKind.FETCH)
+            for engine in ENGINES[:3]:
+                outcome = spoilt.judge(job, engine, artifact).result()
+                if kept:
+                    assert outcome.analysis.metadata.malware_family == str(len(data))
+                    assert outcome.failure is None
+                else:
+                    assert outcome.failure is not None
+        assert list(spoilt.spool.folder.iterdir()) == []
+        assert spoilt.spool.used == 0
