@@ -28,7 +28,7 @@ from psengine_host.logs.masks import LONGEST_SECRET, Masks
 from psengine_host.logs.records import LONGEST_TEXT
 from psengine_host.logs.secrets import SHORTEST_GUESSED, secrets_in
 from psengine_host.logs.setup import LIBRARIES, level_number
-from psengine_host.settings import LogSettings, NetworkSettings, Secret, Settings, WebhookSettings
+from psengine_host.settings import CelerySettings, LogSettings, NetworkSettings, Secret, Settings, WebhookSettings
 
 KEYS = ["timestamp", "level", "logger", "message", "engine", "bounty", "delivery"]
 NO_LEVEL = "'loud' is no level (debug, info, warning, error, critical or a number); warning is used"
@@ -699,6 +699,39 @@ class TestMaskedLog:
         logger.info("hunter2 LICENCE-1 letmein, quick scan")
         assert "*** *** ***, quick scan" in written.text
 
+    def test_what_engines_tables_hold_under_telling_names(self, log, logger, log_format):
+        written = log(LOG_FORMAT=log_format)
+        table = {
+            "licence": "LIC-0815", "apikey": "abcdef", "tokens": ["first-one", {"name": "second"}], "key": "K1-K2-K3",
+            "secret": {"inner": {"deeper": "third-one"}}, "server": "ftp://me:f%40rth-one@host/",
+            "license_file": "/etc/nano.lic", "auth": "kerberos", "cache_key": "sha256 of it", "hash": "27" * 32,
+        }  # fmt: skip
+        written.log.follow(Settings(engines={"nano": table}))
+        logger.warning("LIC-0815 abcdef first-one second K1-K2-K3 third-one f%40rth-one f@rth-one")
+        logger.warning("/etc/nano.lic kerberos %s", "27" * 32)
+        text = written.text
+        assert "*** *** *** *** *** *** *** ***" in text
+        assert f"/etc/nano.lic kerberos {'27' * 32}" in text
+
+    def test_a_broker_s_password_by_itself(self, log, logger, log_format):
+        written = log(LOG_FORMAT=log_format)
+        written.log.follow(Settings(celery=CelerySettings(broker_url=Secret("amqp://me:letmein@one;amqp://u:h@x@two"))))
+        logger.warning("login refused: user me, password (letmein)")
+        assert "user me, password (***)" in written.text
+
+    def test_a_private_key_in_pem(self, log, logger, log_format):
+        written = log(LOG_FORMAT=log_format)
+        key = "-----BEGIN PRIVATE KEY-----\nMIIabc+/=\nMIIdef\n-----END PRIVATE KEY-----\n"
+        logger.warning("read %s and went on", key)
+        logger.warning("read %r and went on", key)
+        logger.warning("a cut one %s", key[:40])
+        logger.warning("-----BEGIN CERTIFICATE-----\nMIIpublic\n-----END CERTIFICATE-----")
+        text = written.text
+        assert "MIIa" not in text
+        assert "MIId" not in text
+        assert text.count("and went on") == 2
+        assert "MIIpublic" in text
+
     def test_a_cut_divides_no_secret(self, log, logger, log_format):
         written = log(LOG_FORMAT=log_format)
         secret = "0123456789" * (LONGEST_SECRET // 10)
@@ -835,5 +868,5 @@ class TestThePage:
         assert f"after {json_lines._LONGEST_FIELD:,} characters, a list or" in " ".join(self.PAGE.split())
         limits = f"after {json_lines._MOST_ITEMS} entries, nesting after {json_lines._DEEPEST} levels"
         assert limits in " ".join(self.PAGE.split())
-        least = f"at least {masks.SHORTEST_SECRET} characters, that of a variable {SHORTEST_GUESSED}."
+        least = f"at least {masks.SHORTEST_SECRET} characters, that of a variable or an engine's table {SHORTEST_GUESSED}."
         assert least in " ".join(self.PAGE.split())

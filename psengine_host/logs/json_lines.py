@@ -17,6 +17,7 @@ from psengine_host.errors import one_line
 from psengine_host.job import current_job
 from psengine_host.logs.masks import MASK, Masks
 from psengine_host.logs.records import bounty_of, cut, engine_of, exception_of, message_of
+from psengine_host.secret_names import surely_secret
 
 __all__ = ["JsonLines"]
 
@@ -27,7 +28,8 @@ _LONGEST_FIELD: Final = 4096
 _MOST_ITEMS: Final = 100
 _DEEPEST: Final = 6
 _SAFE_INTEGER: Final = 1 << 63
-_SECRET_KEYS: Final = ("password", "passwd", "secret", "token", "authorization", "signature", "api_key", "cookie")
+_SECRET_KEYS: Final = ("authorization", "signature", "cookie")
+"""How more names of secrets end."""
 
 
 class JsonLines(JsonFormatter):
@@ -77,7 +79,7 @@ class JsonLines(JsonFormatter):
 
     def _named(self, name: str, value: object, depth: int) -> Any:  # noqa: ANN401 - JSON
         """A value that has a name: what is called a password is hidden whatever it is."""
-        if value is not None and name.lower().endswith(_SECRET_KEYS):
+        if value is not None and (name.lower().endswith(_SECRET_KEYS) or surely_secret(name)):
             return MASK
         return self._field(value, depth)
 

@@ -31,17 +31,18 @@ _HEADER = re.compile(
 _BEARER = re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}")
 _SIGNATURE = re.compile(r"""(?i)((?:signature|hmac)[^\w\r\n]{0,8}(?:b['"])?(?:[\w-]{2,16}[=:] ?)?)[0-9a-f]{40,}""")
 _NAMED = re.compile(
-    r"""(?i)((?:passw(?:or)?d|secret|token|api_?key)(?:=|['"]\s{0,4}[:=,]\s{0,4})(?:b(?=['"]))?)"""
+    r"""(?i)((?:passw(?:or)?d|passphrase|secret|token|(?:api|access|private|licen[cs]e)[_-]?key)(?:=|['"]\s{0,4}[:=,]\s{0,4})(?:b(?=['"]))?)"""
     rf"""{_QUOTED}[^\s'",;&)}}\]]+)"""
 )
+_PRIVATE_KEY = re.compile(r"(-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----)[^-]+(?:-(?!----END)[^-]*){0,256}")
 
 
 class Masks:
     """Hides what must not be seen in a text.
 
     Without being told: the content of ``data:`` URIs, user and password of any URL, the queries of URLs and of
-    requests, ``Authorization`` and cookie headers, bearer tokens, hexadecimal signatures that are called so, and what
-    follows ``password=`` and the like. And the values it is told.
+    requests, ``Authorization`` and cookie headers, bearer tokens, hexadecimal signatures that are called so,
+    private keys in PEM, and what follows ``password=`` and the like. And the values it is told.
 
     Args:
         secrets: Values to hide wherever they stand.
@@ -74,6 +75,8 @@ class Masks:
         """
         if self._known is not None:
             text = self._known.sub(MASK, text)
+        if "-----BEGIN" in text:
+            text = _PRIVATE_KEY.sub(rf"\1{MASK}", text)
         # One look for each: most lines hold none of these, and are to cost next to nothing.
         lower = text.lower()
         if "data:" in lower:
@@ -88,7 +91,7 @@ class Masks:
             text = _BEARER.sub(rf"\1{MASK}", text)
         if "signature" in lower or "hmac" in lower:
             text = _SIGNATURE.sub(rf"\1{MASK}", text)
-        if "passw" in lower or "secret" in lower or "token" in lower or "api" in lower:
+        if "passw" in lower or "secret" in lower or "token" in lower or "passphrase" in lower or "key" in lower:
             text = _NAMED.sub(rf"\1{MASK}", text)
         return text
 

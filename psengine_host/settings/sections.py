@@ -285,6 +285,13 @@ class Settings(Section, frozen=True, kw_only=True):
         warn(examined)
         return settings, examined.origins
 
+    def __repr__(self) -> str:
+        from psengine_host.settings.writing import masked
+
+        fields = ((name, getattr(self, name)) for name in self.__struct_fields__)
+        shown = (f"{name}={masked(value) if name == 'engines' else value!r}" for name, value in fields)
+        return f"{type(self).__name__}({', '.join(shown)})"
+
     def uses(self, engine: str) -> bool:
         """Whether an engine of that name may be used."""
         return engine not in self.disabled_engines and (self.enabled_engines is None or engine in self.enabled_engines)

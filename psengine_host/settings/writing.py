@@ -7,51 +7,52 @@ from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
 from typing import Any, Final
 
+from psengine_host.logs.masks import Masks
+from psengine_host.secret_names import looks_secret
 from psengine_host.settings.origins import DEFAULT, Origin
 from psengine_host.settings.secret import MASK
 from psengine_host.settings.sections import KINDS, SECTIONS, Settings
 from psengine_host.settings.text_kinds import masked_url
 
-__all__ = ["as_lines", "as_plain", "as_toml", "looks_secret"]
+__all__ = ["as_lines", "as_plain", "as_toml", "masked"]
 
-_SECRET_WORD: Final = re.compile(
-    r"auth|authorization|bearer|cookie|credentials?|keys?|licen[cs]es?|pass(?:phrase|wd|words?)|pin|pwd|secrets?|serial"
-    r"|tokens?"
-)
-_SECRET_PARTS: Final = ("apikey", "licencekey", "licensekey", "password", "passwd", "secret", "token")
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 _ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
 _LONGEST_DECIMAL: Final = 1 << 8_000
 """What is larger is written in hexadecimal: Python writes no decimal number of more than 4,300 digits."""
 
 
-def looks_secret(key: str) -> bool:
-    """Whether the value of an engine's key is likely a secret: ``api_key``, ``licence``, ``DBPassword``.
+_OPTION: Final = re.compile(r"--?[A-Za-z][\w-]{0,63}")
+_IN_TEXTS: Final = Masks()
+
+
+def masked(value: Any) -> Any:  # noqa: ANN401 - whatever TOML holds
+    """An engine's value without its secrets; the same object where it holds none.
+
+    Hidden is what stands under a telling name, follows an option with one in a list of arguments, or is hidden in a log
+    whatever it is called: passwords in URLs, ``Authorization`` headers, private keys.
 
     Args:
-        key: The key.
+        value: Whatever TOML holds.
     """
-    words = re.findall(r"[a-z]+", re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", key).lower())
-    return any(map(_SECRET_WORD.fullmatch, words)) or any(part in "".join(words) for part in _SECRET_PARTS)
-
-
-def _masked(value: Any) -> Any:  # noqa: ANN401 - whatever TOML holds
-    """An engine's value without its secrets; the same object where it holds none."""
     if isinstance(value, str):
-        text = masked_url(value)
+        text = _IN_TEXTS(masked_url(value))
         return value if text == value else text
     if isinstance(value, dict):
         items = {key: _masked_entry(key, item) for key, item in value.items()}
         return value if all(items[key] is value[key] for key in items) else items
     if isinstance(value, list):
-        entries = [_masked(entry) for entry in value]
+        entries, told = [], ""
+        for entry in value:
+            entries.append(_masked_entry(told, entry))
+            told = entry if isinstance(entry, str) and _OPTION.fullmatch(entry) else ""
         return value if all(new is old for new, old in zip(entries, value, strict=True)) else entries
     return value
 
 
 def _masked_entry(key: str, value: Any) -> Any:  # noqa: ANN401
     # Whether there is one is no secret; what is nested below such a key is masked as a whole.
-    return MASK if looks_secret(key) and not isinstance(value, bool) else _masked(value)
+    return MASK if looks_secret(key) and not isinstance(value, bool) else masked(value)
 
 
 # --- plain values and lines -------------------------------------------------------------------------------------------
@@ -73,7 +74,7 @@ def as_plain(settings: Settings) -> dict[str, object]:
         value = _value(settings, key)
         plain[key] = None if value is None else kind.plain(value)
     for engine, table in settings.engines.items():
-        plain[f"engines.{engine}"] = _jsonable(_masked(table))
+        plain[f"engines.{engine}"] = _jsonable(masked(table))
     return plain
 
 
@@ -102,7 +103,7 @@ def as_lines(settings: Settings, origins: Mapping[str, Origin] | None = None) ->
         text = _unset(key) if value is None else _toml_value(KINDS[key].written(value))
         yield f"{key} = {text}{told(key)}"
     for engine, table in settings.engines.items():
-        yield f"engines.{_toml_key(engine)} = {_toml_value(_masked(table))}{told(f'engines.{engine}')}"
+        yield f"engines.{_toml_key(engine)} = {_toml_value(masked(table))}{told(f'engines.{engine}')}"
 
 
 def _unset(key: str) -> str:
