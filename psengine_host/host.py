@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future, wait
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import msgspec
 
@@ -33,16 +31,15 @@ from psengine_host.settings import LONGEST_TIMEOUT, Settings
 from psengine_host.spool import Spool
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
-
     from psengine_host.network.delivery import Delivery
 
 __all__ = ["Host", "Target"]
 
+T = TypeVar("T")
+
 Target = str | os.PathLike[str] | bytes | Artifact | Bounty
 """What can be judged: a path, bytes, an artifact or a bounty."""
 
-DELIVERY_THREADS: Final = 4
 DELIVERY_GRACE: Final = 10.0
 """Seconds that a delivery may take where the bounty has already expired or is about to."""
 DELIVERY_LIMIT: Final = 60.0
@@ -98,10 +95,8 @@ class Host:
         self.obtainer = Obtainer(settings, self.spool, self.fetcher)
         self._contexts: dict[str, Context] = {}
         self._wrappers: list[Wrapper] | None = None
-        self._couriers: ThreadPoolExecutor | None = None
         self._closed = False
-        self._couriers_lock = threading.Lock()
-        self._deliveries: deque[Future[None]] = deque()
+        self._deliveries: set[Future[Delivery]] = set()
         self.observers = Observers(observers, self._context, timeout=settings.host.observer_timeout)
         services = BackendServices(
             settings=settings,
@@ -197,11 +192,20 @@ class Host:
         Raises:
             UsageError: The bounty has no ``response_url``.
         """
+        return self._send(outcome, self.fetcher.deliver)
+
+    @staticmethod
+    def _send(outcome: Outcome, send: Callable[..., T]) -> T:
+        """One attempt to deliver, by one of the fetcher's ways.
+
+        Raises:
+            UsageError: The bounty has no ``response_url``.
+        """
         bounty = outcome.bounty
         if bounty.response_url is None:
             raise UsageError(f"bounty {bounty.id} has no response_url: there is nowhere to deliver to")
         left = (bounty.expiration - datetime.now(UTC)).total_seconds()
-        return self.fetcher.deliver(
+        return send(
             bounty.response_url,
             msgspec.json.encode(outcome.answer()),
             idempotency_key=idempotency_key(bounty, outcome.engine),
@@ -212,36 +216,31 @@ class Host:
         outcome = future.result()
         if outcome.bounty.response_url is None:
             return
-        with self._couriers_lock:  # a backend may end futures in several threads
-            if self._couriers is None:
-                from concurrent.futures import ThreadPoolExecutor
-
-                self._couriers = ThreadPoolExecutor(DELIVERY_THREADS, thread_name_prefix="psengine-courier")
-            self._deliveries.append(self._couriers.submit(self._deliver_in_background, outcome))
-            while self._deliveries[0].done() and len(self._deliveries) > 1:
-                self._deliveries.popleft()
-
-    def _deliver_in_background(self, outcome: Outcome) -> None:
-        with working_on(Job(outcome.engine, outcome.bounty.id)):
-            self._deliver_and_log(outcome)
-
-    def _deliver_and_log(self, outcome: Outcome) -> None:
-        from psengine_host.network.delivery import DeliveryStatus
-
         try:
-            delivery = self.deliver(outcome)
+            delivery = self._send(outcome, self.fetcher.submit_delivery)
         except Exception:
-            logger.exception("bounty %s: the answer of %s could not be sent", outcome.bounty.id, outcome.engine)
+            with working_on(Job(outcome.engine, outcome.bounty.id)):
+                logger.exception("bounty %s: the answer of %s could not be sent", outcome.bounty.id, outcome.engine)
             return
-        delivered = delivery.status is DeliveryStatus.DELIVERED
-        logger.log(
-            logging.INFO if delivered else logging.ERROR,
-            "bounty %s: the answer of %s was %sdelivered: %s",
-            outcome.bounty.id,
-            outcome.engine,
-            "" if delivered else "not ",
-            delivery.reason,
-        )
+        self._deliveries.add(delivery)
+        delivery.add_done_callback(lambda delivery: self._delivered(delivery, outcome))
+
+    def _delivered(self, future: Future[Delivery], outcome: Outcome) -> None:
+        """Log what became of a delivery."""
+        self._deliveries.discard(future)
+        with working_on(Job(outcome.engine, outcome.bounty.id)):
+            if (error := future.exception()) is not None:
+                what = f"could not be sent: {reason(error)}"
+            else:
+                delivery = future.result()
+                what = f"was {'' if delivery.delivered else 'not '}delivered: {delivery.reason}"
+            logger.log(
+                logging.INFO if error is None and delivery.delivered else logging.ERROR,
+                "bounty %s: the answer of %s %s",
+                outcome.bounty.id,
+                outcome.engine,
+                what,
+            )
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -266,11 +265,9 @@ class Host:
         try:
             self.backend.close()
         finally:
-            if self._couriers is not None:
-                wait(self._deliveries, timeout=max(0.0, deadline - time.monotonic()))
-                if outstanding := sum(not delivery.done() for delivery in self._deliveries):
-                    logger.error("%d answers were not delivered in the time there is at the end", outstanding)
-                self._couriers.shutdown(wait=False, cancel_futures=True)
+            late = wait(self._deliveries, timeout=max(0.0, deadline - time.monotonic())).not_done
+            if late:
+                logger.error("%d answers were not delivered in the time there is at the end", len(late))
             self.fetcher.close()
             self.observers.close(deadline)
             self.obtainer.close()

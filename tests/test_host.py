@@ -42,11 +42,13 @@ class Receiver:
     def __init__(self, status=200):
         receiver = self
         self.requests = []
+        self.answered = threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.requests.append((self.path, dict(self.headers), json.loads(body)))
+                receiver.answered.set()
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -287,6 +289,16 @@ def test_a_delivery_that_fails_is_logged_not_raised(spying, caplog, status, sett
     assert record.getMessage().startswith(start)
     assert str(status) in record.getMessage() or settings is not LOOPBACK
     assert len(receiver.requests) == (1 if settings is LOOPBACK else 0)
+
+
+def test_receivers_that_never_answer_hold_up_no_other_delivery(spying, receiver):
+    settings = msgspec.structs.replace(LOOPBACK, host=HostSettings(close_timeout=0.1))
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent, Host(settings, catalog=spying) as host:
+        for number in range(40):
+            host.submit(bounty_to(f"http://127.0.0.1:{silent.getsockname()[1]}/", b"%d" % number)).result(30)
+        host.submit(bounty_to(f"{receiver.url}/answer")).result(30)
+        assert receiver.answered.wait(10)  # the others are given 15 s
+    assert [path for path, _, _ in receiver.requests] == ["/answer"]
 
 
 def test_deliveries_keep_to_the_settings_of_the_network(spying, receiver, tmp_path):

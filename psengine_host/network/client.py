@@ -14,7 +14,6 @@ import os
 import re
 import socket
 import ssl
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from io import BytesIO
@@ -111,7 +110,7 @@ class HttpClient:
     Args:
         guard: Asked about every address before it is connected to.
         ca_file: A file of certificates (PEM) to trust beside the system's, for a private CA.
-        connections: Connections at once, to all hosts together; a request beyond waits within its deadline.
+        connections: Exchanges at once, with all hosts together; further ones wait, in their order.
         proxies: Those to ask instead of connecting; by default none. They resolve the names in URLs themselves, so
             that of those URLs the guard sees what is an address already, and no more.
         lookup: Resolves names; a replacement for ``socket.getaddrinfo``.
@@ -131,7 +130,8 @@ class HttpClient:
     ) -> None:
         self.guard = guard
         self._tls = _tls_context(ca_file)
-        self._connections = connections
+        self._room = asyncio.Semaphore(connections)
+        self._most_kept = connections
         self._proxies = proxies
         self._lookup = lookup
         self._session: aiohttp.ClientSession | None = None
@@ -144,7 +144,8 @@ class HttpClient:
                 # Each new connection asks anew: a name that moved is found, and connections are pooled anyway.
                 use_dns_cache=False,
                 ssl=self._tls,
-                limit=self._connections,
+                limit=0,  # exchanges are counted here: aiohttp may wake a waiter that is gone, and then nobody
+                most_kept=self._most_kept,
                 timeout_ceil_threshold=math.inf,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -168,19 +169,16 @@ class HttpClient:
         method: str,
         url: URL,
         *,
-        deadline: float | None,
         connect_timeout: float,
         read_timeout: float,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> AsyncIterator[Answer]:
-        """Send one request and follow no redirect.
+        """Send one request and follow no redirect. How long all of it may take is the caller's to limit.
 
         Args:
             method: The HTTP method.
             url: An ``http`` or ``https`` URL.
-            deadline: When all must be over, the body's last byte included; on ``time.monotonic``. None leaves that to
-                the caller.
             connect_timeout: Seconds for one connection attempt.
             read_timeout: Seconds without a single byte.
             headers: Further headers.
@@ -198,26 +196,29 @@ class HttpClient:
             raise RuntimeError("HttpClient is used outside of its 'async with' block")
         proxy = None if self._proxies is None else self._proxies.proxy_for(url)
 
-        def timeout() -> aiohttp.ClientTimeout:
-            return aiohttp.ClientTimeout(
-                total=None if deadline is None else max(deadline - time.monotonic(), 0.001),
-                sock_connect=connect_timeout,
-                sock_read=read_timeout,
-                # aiohttp rounds longer timeouts up to whole seconds; a deadline is not to be passed by one.
-                ceil_threshold=math.inf,
-            )
-
-        send = partial(self._session.request, method, url, headers=headers, proxy=proxy, allow_redirects=False)
-        with self._attempting(url, proxy) as attempt:
+        send = partial(
+            self._session.request,
+            method,
+            url,
+            headers=headers,
+            proxy=proxy,
+            allow_redirects=False,
+            # aiohttp rounds longer timeouts up to whole seconds, unless it is told where to begin with that.
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=connect_timeout, sock_read=read_timeout, ceil_threshold=math.inf
+            ),
+        )
+        async with self._room:
+            with self._attempting(url, proxy) as attempt:
+                try:
+                    response = await _sent(attempt, lambda: send(data=_sendable(body)))
+                except _FAULTS as error:
+                    raise _as_ours(error, url, attempt, read_timeout) from error
             try:
-                response = await _sent(attempt, lambda: send(timeout=timeout(), data=_sendable(body)))
-            except _FAULTS as error:
-                raise _as_ours(error, url, attempt, read_timeout) from error
-        try:
-            yield Answer(response, attempt, read_timeout)
-        finally:
-            # Back to the pool if the body was read to its end; otherwise this closes the connection.
-            response.release()
+                yield Answer(response, attempt, read_timeout)
+            finally:
+                # Back to the pool if the body was read to its end; otherwise this closes the connection.
+                response.release()
 
     def _attempting(self, url: URL, proxy: URL | None) -> Attempting:
         if proxy is None:

@@ -22,8 +22,9 @@ __all__ = ["Connector", "DaemonThreadResolver", "Lookup"]
 Lookup = Callable[..., list[tuple[Any, ...]]]
 """A function with the parameters and the result of ``socket.getaddrinfo``."""
 
-_NAME_LOOKUPS: Final = 64
-"""Name resolutions at once; each occupies a thread until the system's resolver gives up."""
+_NAME_LOOKUPS: Final = 128
+"""Name resolutions at once; each occupies a thread until the system's resolver gives up. More than there are exchanges
+of a pool, so that there is room also while the look-ups of exchanges that were given up still go on."""
 
 
 class _Protocol(ResponseHandler):
@@ -41,15 +42,25 @@ def _protocol(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
 
 
 class Connector(aiohttp.TCPConnector):
-    """Uses a connection again only if nothing has come over it meanwhile.
+    """Uses a connection again only if nothing has come over it meanwhile, and keeps no more than it is told to.
 
     What came unasked would be taken for the answer to the next request: another artifact, or the receipt of an answer
     that nobody received. The end of the connection shows itself the same way.
+
+    Args:
+        most_kept: Idle connections, to all hosts together. Each new host would else leave one more behind, until the
+            process has no descriptors left.
+        options: Those of ``aiohttp.TCPConnector``.
     """
 
-    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - passed on
+    def __init__(self, *, most_kept: int, **options: Any) -> None:  # noqa: ANN401 - passed on
         super().__init__(**options)
         self._factory = partial(_protocol, self._loop)
+        self._most_kept = most_kept
+
+    def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        kept = sum(map(len, self._conns.values()))
+        super()._release(key, protocol, should_close=should_close or kept >= self._most_kept)
 
     async def _get(self, key: ConnectionKey, traces: list[Any]) -> Connection | None:
         while (connection := await super()._get(key, traces)) is not None:

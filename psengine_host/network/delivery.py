@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from psengine_host.network.blocking import run_now
 from psengine_host.network.errors import BadAnswer, ForbiddenAddress, NetworkError, clean
-from psengine_host.network.guard import NetworkGuard
 from psengine_host.network.retry_after import retry_after_seconds
 from psengine_host.network.schemes import require_http
 from psengine_host.network.transient import is_transient
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 
     from psengine_host.network.client import Answer, HttpClient
 
-__all__ = ["Delivery", "DeliveryLimits", "DeliveryStatus", "deliver", "deliver_now", "deliver_over", "refused_at_once"]
+__all__ = ["Delivery", "DeliveryLimits", "DeliveryStatus", "deliver", "refused_at_once"]
 
 _KEY: Final = re.compile(r"[!-~]{1,255}\Z")
 
@@ -50,7 +48,6 @@ class DeliveryLimits(msgspec.Struct, frozen=True, kw_only=True):
         read_timeout: Seconds without a single byte.
         max_answer: Bytes of the receiver's body that are read; the rest is abandoned with the connection.
         answer_timeout: Seconds for reading that body, once the status is known.
-        ca_file: A file of certificates (PEM) to trust beside the system's.
 
     Raises:
         ValueError: A limit that is negative or leaves no time.
@@ -60,7 +57,6 @@ class DeliveryLimits(msgspec.Struct, frozen=True, kw_only=True):
     read_timeout: float = 15.0
     max_answer: int = 16_384
     answer_timeout: float = 2.0
-    ca_file: str | None = None
 
     def __post_init__(self) -> None:
         if self.max_answer < 0:
@@ -94,21 +90,21 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def deliver(
+    client: HttpClient,
     url: str,
     body: bytes,
     *,
     idempotency_key: str,
-    guard: NetworkGuard,
     deadline: float,
     limits: DeliveryLimits | None = None,
 ) -> Delivery:
-    """Try once to deliver an answer, over a connection of its own.
+    """Try once to deliver an answer.
 
     Args:
+        client: Whose connections are used.
         url: The ``response_url``; opaque, sent as it is written. Credentials in it are not sent.
         body: The answer, JSON.
         idempotency_key: Sent as ``Idempotency-Key``: the same for every attempt with the same body.
-        guard: Asked about every address.
         deadline: When the attempt must be over, on ``time.monotonic``.
         limits: What the attempt may take.
 
@@ -118,45 +114,6 @@ async def deliver(
     Raises:
         ValueError: ``idempotency_key`` cannot be a header (1 to 255 visible ASCII characters).
     """
-    limits = limits or DeliveryLimits()
-    started = time.monotonic()
-    if (refused := refused_at_once(url, idempotency_key)) is not None:
-        return refused
-    from psengine_host.network.client import HttpClient  # 130 ms of aiohttp, for those who connect
-
-    try:
-        client = HttpClient(guard, ca_file=limits.ca_file)
-    except NetworkError as error:  # an operator's mistake, who may mend it before the next attempt
-        return Delivery(status=DeliveryStatus.RETRY, reason=str(error), seconds=time.monotonic() - started)
-    async with client:
-        return await deliver_over(client, url, body, idempotency_key=idempotency_key, deadline=deadline, limits=limits)
-
-
-def deliver_now(
-    url: str,
-    body: bytes,
-    *,
-    idempotency_key: str,
-    guard: NetworkGuard,
-    deadline: float,
-    limits: DeliveryLimits | None = None,
-) -> Delivery:
-    """``deliver`` for code that is not asynchronous, with or without an event loop running in its thread."""
-    return run_now(
-        lambda: deliver(url, body, idempotency_key=idempotency_key, guard=guard, deadline=deadline, limits=limits)
-    )
-
-
-async def deliver_over(
-    client: HttpClient,
-    url: str,
-    body: bytes,
-    *,
-    idempotency_key: str,
-    deadline: float,
-    limits: DeliveryLimits | None = None,
-) -> Delivery:
-    """``deliver`` over the connections of a client, for those who deliver many; ``ca_file`` is then the client's."""
     limits = limits or DeliveryLimits()
     started = time.monotonic()
     if (refused := refused_at_once(url, idempotency_key)) is not None:
@@ -179,6 +136,8 @@ async def deliver_over(
         return ended(DeliveryStatus.REFUSED, str(error))
     except NetworkError as error:
         return ended(DeliveryStatus.RETRY, str(error))
+    except TimeoutError:
+        return ended(DeliveryStatus.RETRY, f"{target.host}:{target.port} was not done by the deadline")
 
 
 def refused_at_once(url: str, idempotency_key: str) -> Delivery | None:
@@ -205,15 +164,18 @@ async def _post(
     limits: DeliveryLimits,
     started: float,
 ) -> Delivery:
-    async with client.exchange(
-        "POST",
-        url,
-        deadline=deadline,
-        connect_timeout=limits.connect_timeout,
-        read_timeout=limits.read_timeout,
-        headers={"Content-Type": "application/json", "Idempotency-Key": idempotency_key},
-        body=body,
-    ) as answer:
+    async with (
+        asyncio.timeout(max(deadline - time.monotonic(), 0)) as until_the_status,
+        client.exchange(
+            "POST",
+            url,
+            connect_timeout=limits.connect_timeout,
+            read_timeout=limits.read_timeout,
+            headers={"Content-Type": "application/json", "Idempotency-Key": idempotency_key},
+            body=body,
+        ) as answer,
+    ):
+        until_the_status.reschedule(None)  # it is final, whatever becomes of the body
         status = _classified(answer.status)
         said = await _said(answer, limits, deadline)
         retry_after = None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import socket
 import threading
 import time
 import weakref
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, wait
-from typing import TYPE_CHECKING, BinaryIO, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self, TypeVar
 
 if TYPE_CHECKING:
     from psengine_host.network.connections import Lookup
@@ -90,22 +90,19 @@ class Fetcher:
         from psengine_host.network.errors import FetchError
         from psengine_host.network.fetching import fetch_data, require_fetchable
 
-        future: Future[Fetched] = Future()
+        if is_data_uri(uri):
+            return _done(lambda: fetch_data(uri, destination, self._network.max_artifact_size, sha256))
+
+        def at_end() -> Fetched:
+            raise FetchError(uri, _CLOSED)
+
         try:
-            if is_data_uri(uri):
-                future.set_result(fetch_data(uri, destination, self._network.max_artifact_size, sha256))
-                return future
             require_fetchable(uri)
         except FetchError as error:
+            future: Future[Fetched] = Future()
             future.set_exception(error)
             return future
-        exchanges = self._running()
-        if exchanges is None:
-            future.set_exception(FetchError(uri, _CLOSED))
-            return future
-        return exchanges.submit(
-            lambda: exchanges.fetch(uri, destination, deadline, sha256), at_end=lambda: FetchError(uri, _CLOSED)
-        )
+        return self._submitted(lambda exchanges: exchanges.fetch(uri, destination, deadline, sha256), at_end)
 
     def deliver(self, url: str, body: bytes, *, idempotency_key: str, deadline: float) -> Delivery:
         """Try once to deliver an answer, and wait for what comes of it.
@@ -123,20 +120,27 @@ class Fetcher:
             ValueError: ``idempotency_key`` cannot be a header (1 to 255 visible ASCII characters).
             RuntimeError: Called in a callback of ``submit_fetch``, where it would wait for itself.
         """
-        from psengine_host.network.delivery import Delivery, DeliveryStatus, refused_at_once
-        from psengine_host.network.exchanges import Closed
-
         self._refuse_waiting_for_itself()
+        return _result(self.submit_delivery(url, body, idempotency_key=idempotency_key, deadline=deadline))
+
+    def submit_delivery(self, url: str, body: bytes, *, idempotency_key: str, deadline: float) -> Future[Delivery]:
+        """Begin one attempt to deliver an answer; the parameters are those of ``deliver``.
+
+        Returns:
+            The future of what ``deliver`` returns. For its callbacks holds what holds for those of ``submit_fetch``.
+
+        Raises:
+            ValueError: ``idempotency_key`` cannot be a header (1 to 255 visible ASCII characters).
+        """
+        from psengine_host.network.delivery import Delivery, DeliveryStatus, refused_at_once
+
         if (refused := refused_at_once(url, idempotency_key)) is not None:
-            return refused
+            return _done(lambda: refused)
         began = time.monotonic()
-        exchanges = self._running()
-        if exchanges is not None:
-            with contextlib.suppress(Closed):  # which is said below, as if it had been closed before
-                return _result(
-                    exchanges.submit(lambda: exchanges.deliver(url, body, idempotency_key, deadline), at_end=Closed)
-                )
-        return Delivery(status=DeliveryStatus.RETRY, reason=_CLOSED, seconds=time.monotonic() - began)
+        return self._submitted(
+            lambda exchanges: exchanges.deliver(url, body, idempotency_key, deadline),
+            at_end=lambda: Delivery(status=DeliveryStatus.RETRY, reason=_CLOSED, seconds=time.monotonic() - began),
+        )
 
     def close(self) -> None:
         """End what is under way, and close the connections; nothing can be fetched or delivered any more.
@@ -155,18 +159,17 @@ class Fetcher:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _running(self) -> Exchanges | None:
-        """The thread with the connections, or None when this is closed."""
+    def _submitted(self, start: Callable[[Exchanges], Coroutine[Any, Any, T]], at_end: Callable[[], T]) -> Future[T]:
+        """The future of an exchange; where this is closed before or meanwhile, it is ``at_end``'s."""
         with self._lock:
-            if self._closed:
-                return None
-            if self._exchanges is None:
+            if self._exchanges is None and not self._closed:
                 from psengine_host.network.exchanges import Exchanges
 
                 self._exchanges = Exchanges(self._network, self._lookup)
                 # For who forgets to close this. Whoever happens to let go last must not wait: it may hold any lock.
                 weakref.finalize(self, self._exchanges.close, 0.0).atexit = False
-            return self._exchanges
+            exchanges = self._exchanges
+        return _done(at_end) if exchanges is None else exchanges.submit(lambda: start(exchanges), at_end)
 
     def _refuse_waiting_for_itself(self) -> None:
         if self._exchanges is not None and self._exchanges.is_current:
@@ -179,6 +182,16 @@ class Fetcher:
             # Kept, and never touched: letting go would close what both processes share.
             self._inherited.append(self._exchanges)
             self._exchanges = None
+
+
+def _done(make: Callable[[], T]) -> Future[T]:
+    """A future that is done with what a function returns or raises."""
+    future: Future[T] = Future()
+    try:
+        future.set_result(make())
+    except Exception as error:  # noqa: BLE001 - for whoever waits
+        future.set_exception(error)
+    return future
 
 
 def _result(future: Future[T]) -> T:

@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import msgspec
 
-from psengine_host.network.blocking import run_now
 from psengine_host.network.content_coding import decoder_for
 from psengine_host.network.data_uris import decode_data_uri, is_data_uri
 from psengine_host.network.errors import BadAnswer, FetchError, NetworkError, Unreachable, clean
-from psengine_host.network.guard import NetworkGuard
 from psengine_host.network.retry_after import retry_after_seconds
 from psengine_host.network.schemes import require_http
 from psengine_host.network.transient import is_transient
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 
     from psengine_host.network.client import Answer, HttpClient
 
-__all__ = ["FetchLimits", "Fetched", "fetch", "fetch_data", "fetch_now", "fetch_over", "require_fetchable"]
+__all__ = ["FetchLimits", "Fetched", "fetch", "fetch_data", "require_fetchable"]
 
 _ASIDE: Final = 1 << 20
 """Bytes of an artifact that are written and hashed where they arrive; more are passed to another thread."""
@@ -49,7 +47,6 @@ class FetchLimits(msgspec.Struct, frozen=True, kw_only=True):
         tries: Tries in all; only what another try may mend is tried again.
         backoff: Seconds before the second try; doubled for each one after, and spread by chance.
         max_backoff: The longest of these waits. ``Retry-After`` may ask for longer.
-        ca_file: A file of certificates (PEM) to trust beside the system's.
 
     Raises:
         ValueError: A limit that is negative or leaves no try.
@@ -62,7 +59,6 @@ class FetchLimits(msgspec.Struct, frozen=True, kw_only=True):
     tries: int = 4
     backoff: float = 0.25
     max_backoff: float = 5.0
-    ca_file: str | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("max_size", 0), ("max_redirects", 0), ("tries", 1), ("backoff", 0), ("max_backoff", 0)):
@@ -86,21 +82,21 @@ class Fetched(msgspec.Struct, frozen=True):
 
 
 async def fetch(
+    client: HttpClient,
     uri: str,
     destination: BinaryIO,
     *,
     limits: FetchLimits,
-    guard: NetworkGuard,
     deadline: float,
     sha256: str | None = None,
 ) -> Fetched:
-    """Fetch one artifact, over connections of its own.
+    """Fetch one artifact.
 
     Args:
+        client: Whose connections are used.
         uri: An ``http``, ``https`` or ``data`` URI.
         destination: Open for writing, seekable; written from its present position on. After an error it is as before.
         limits: What the fetch may take.
-        guard: Asked about every address.
         deadline: When it must be over, on ``time.monotonic``; retries included.
         sha256: What the SHA-256 of the bytes must be, in hexadecimal digits.
 
@@ -110,58 +106,6 @@ async def fetch(
     Raises:
         FetchError: Whatever the reason.
     """
-    if is_data_uri(uri):
-        return fetch_data(uri, destination, limits.max_size, sha256)
-    try:
-        require_http(uri, _TAKEN)
-        from psengine_host.network.client import HttpClient  # 130 ms of aiohttp, for those who connect
-
-        client = HttpClient(guard, ca_file=limits.ca_file)
-    except NetworkError as error:
-        raise FetchError(uri, str(error)) from error
-    async with client:
-        return await fetch_over(client, uri, destination, limits=limits, deadline=deadline, sha256=sha256)
-
-
-def require_fetchable(uri: str) -> None:
-    """Pass a URI whose scheme is fetched over a connection, or raise.
-
-    Raises:
-        FetchError: Another scheme.
-    """
-    try:
-        require_http(uri, _TAKEN)
-    except NetworkError as error:
-        raise FetchError(uri, str(error)) from error
-
-
-def fetch_now(
-    uri: str,
-    destination: BinaryIO,
-    *,
-    limits: FetchLimits,
-    guard: NetworkGuard,
-    deadline: float,
-    sha256: str | None = None,
-) -> Fetched:
-    """``fetch`` for code that is not asynchronous, with or without an event loop running in its thread."""
-    if is_data_uri(uri):
-        return fetch_data(uri, destination, limits.max_size, sha256)
-    return run_now(
-        lambda: fetch(uri, destination, limits=limits, guard=guard, deadline=deadline, sha256=sha256),
-    )
-
-
-async def fetch_over(
-    client: HttpClient,
-    uri: str,
-    destination: BinaryIO,
-    *,
-    limits: FetchLimits,
-    deadline: float,
-    sha256: str | None = None,
-) -> Fetched:
-    """``fetch`` over the connections of a client, for those who fetch many; ``limits.ca_file`` is then the client's."""
     if is_data_uri(uri):
         return fetch_data(uri, destination, limits.max_size, sha256)
     sink = _Sink(destination, limits.max_size)
@@ -179,6 +123,18 @@ async def fetch_over(
     except BaseException:
         sink.discard()
         raise
+
+
+def require_fetchable(uri: str) -> None:
+    """Pass a URI whose scheme is fetched over a connection, or raise.
+
+    Raises:
+        FetchError: Another scheme.
+    """
+    try:
+        require_http(uri, _TAKEN)
+    except NetworkError as error:
+        raise FetchError(uri, str(error)) from error
 
 
 def fetch_data(uri: str, destination: BinaryIO, max_size: int, sha256: str | None) -> Fetched:
@@ -247,7 +203,6 @@ async def _ask(client: HttpClient, url: URL, sink: _Sink, limits: FetchLimits) -
     async with client.exchange(
         "GET",
         url,
-        deadline=None,  # the caller's timeout is around everything
         connect_timeout=limits.connect_timeout,
         read_timeout=limits.read_timeout,
     ) as answer:

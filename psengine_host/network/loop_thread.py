@@ -27,10 +27,10 @@ class Pending(Future[T]):
 
     Args:
         loop: Where the coroutine runs.
-        at_end: Makes what is raised where the loop ends before the coroutine does.
+        at_end: Returns or raises what this is done with where the loop ends before the coroutine does.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, at_end: Callable[[], Exception]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, at_end: Callable[[], T]) -> None:
         super().__init__()
         self._loop = loop
         self._at_end = at_end
@@ -67,11 +67,17 @@ class Pending(Future[T]):
             if self._unwanted:
                 self._give_up()
             else:
-                self.set_exception(self._at_end())
+                self._end_early()
         elif (error := task.exception()) is not None:
             self.set_exception(error)
         else:
             self.set_result(task.result())
+
+    def _end_early(self) -> None:
+        try:
+            self.set_result(self._at_end())
+        except Exception as error:  # noqa: BLE001 - for whoever waits
+            self.set_exception(error)
 
     def _give_up(self) -> None:
         super().cancel()
@@ -96,12 +102,13 @@ class LoopThread:
         """Whether the calling code runs in the loop's own thread."""
         return self._thread is threading.current_thread()
 
-    def submit(self, start: Callable[[], Coroutine[Any, Any, T]], at_end: Callable[[], Exception]) -> Future[T]:
+    def submit(self, start: Callable[[], Coroutine[Any, Any, T]], at_end: Callable[[], T]) -> Future[T]:
         """Run a coroutine in the loop, with the caller's context variables.
 
         Args:
             start: Makes the coroutine; called in the loop's thread.
-            at_end: Makes what the future raises when the loop has ended, or ends before the coroutine does.
+            at_end: Returns or raises what the future is done with when the loop has ended, or ends before the coroutine
+                does.
 
         Returns:
             A future that can be cancelled at any time (``Pending``). Its callbacks are called in the loop's thread and
@@ -110,7 +117,7 @@ class LoopThread:
         pending: Pending[T] = Pending(self._loop, at_end)
         with self._lock:
             if self._closed:
-                pending.set_exception(at_end())
+                pending._end_early()
                 return pending
             self._arrived.append((pending, start, copy_context()))
             if not self._called:

@@ -10,6 +10,7 @@ import zlib
 import pytest
 
 from psengine_host.network import FetchError
+from psengine_host.network.client import HttpClient
 from psengine_host.network.content_coding import BLOCK, decoder_for
 from psengine_host.network.errors import UndecodableBody
 from psengine_host.network.fetching import FetchLimits, fetch
@@ -101,7 +102,8 @@ def test_a_body_of_empty_members_ends_soon_and_the_loop_goes_on(serve, guard):
     async def attempt() -> None:
         beating = asyncio.create_task(beat())
         try:
-            await fetch(server.url, io.BytesIO(), limits=FetchLimits(), guard=guard, deadline=time.monotonic() + 20)
+            async with HttpClient(guard) as client:
+                await fetch(client, server.url, io.BytesIO(), limits=FetchLimits(), deadline=time.monotonic() + 20)
         finally:
             beating.cancel()
 

@@ -15,6 +15,7 @@ import time
 import zlib
 from email.utils import formatdate
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -22,7 +23,8 @@ import psengine_host
 from psengine_host.network import FetchError, NetworkError
 from psengine_host.network.client import HttpClient
 from psengine_host.network.data_uris import encode_data_uri
-from psengine_host.network.fetching import Fetched, FetchLimits, fetch, fetch_now, fetch_over
+from psengine_host.network.errors import BadAnswer
+from psengine_host.network.fetching import Fetched, FetchLimits, fetch
 from psengine_host.network.guard import NetworkGuard
 
 CERTIFICATES = Path(__file__).parent / "certificates"
@@ -30,6 +32,16 @@ BODY = b"an artifact"
 SHA256 = hashlib.sha256(BODY).hexdigest()
 QUICK = FetchLimits(max_size=100_000, backoff=0.001, tries=3, connect_timeout=5, read_timeout=5)
 OK = b"HTTP/1.1 200 OK\r\n"
+
+
+def fetch_now(uri: str, destination: BinaryIO, *, guard: NetworkGuard, ca_file: str | None = None, **more) -> Fetched:
+    """One fetch, over connections of its own."""
+
+    async def once() -> Fetched:
+        async with HttpClient(guard, ca_file=ca_file) as client:
+            return await fetch(client, uri, destination, **more)
+
+    return asyncio.run(once())
 
 
 def failure(uri: str, guard: NetworkGuard, limits: FetchLimits = QUICK, within: float = 20, **more: object) -> str:
@@ -93,8 +105,7 @@ def test_data_uris_are_fetched_without_a_connection(guard, connects, soon):
     destination = io.BytesIO()
     uri = encode_data_uri(BODY, "text/plain")
     assert fetch_now(uri, destination, limits=QUICK, guard=guard, deadline=soon, sha256=SHA256).size == len(BODY)
-    assert asyncio.run(fetch(uri, destination, limits=QUICK, guard=guard, deadline=soon)).sha256 == SHA256
-    assert destination.getvalue() == BODY * 2
+    assert destination.getvalue() == BODY
     assert connects == []
 
 
@@ -186,7 +197,7 @@ def test_a_host_that_may_exist_is_asked(serve, guard, soon, host):
     async def attempt() -> Fetched:
         async with HttpClient(guard, lookup=lookup) as client:
             url = f"http://{host}:{server.port}/"
-            return await fetch_over(client, url, io.BytesIO(), limits=QUICK, deadline=soon)
+            return await fetch(client, url, io.BytesIO(), limits=QUICK, deadline=soon)
 
     assert asyncio.run(attempt()).sha256 == SHA256
     assert asked == ([] if host == "127.0.0.1" else [host.lower()])
@@ -342,8 +353,8 @@ def test_a_bomb_stops_at_the_limit(serve, guard, compress):
 PEAK = """
 import os, sys, time
 from psengine_host.network import FetchError
-from psengine_host.network.fetching import FetchLimits, fetch_now
-from psengine_host.network.guard import NetworkGuard
+from psengine_host.network.fetcher import Fetcher
+from psengine_host.settings import NetworkSettings
 
 def peak():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
@@ -351,11 +362,11 @@ def peak():
 def run(uri):
     with open(os.devnull, "r+b", buffering=0) as void:
         try:
-            fetch_now(uri, void, limits=FetchLimits(max_size=100_000_000), guard=NetworkGuard(["127.0.0.1"]),
-                      deadline=time.monotonic() + 30)
+            fetcher.fetch(uri, void, deadline=time.monotonic() + 30)
         except FetchError as error:
             return error.reason
 
+fetcher = Fetcher(NetworkSettings(allow=("127.0.0.1",), max_artifact_size=100_000_000))
 run(sys.argv[1] + "/warm")
 before = peak()
 print(run(sys.argv[1] + "/huge"))
@@ -623,9 +634,9 @@ def redirect_slowly(c):
 )
 def test_nothing_goes_past_the_deadline(serve, guard, script, tls):
     server = serve(script, tls=tls)
-    limits = FetchLimits(ca_file=str(CERTIFICATES / "ca.pem"))
+    authority = str(CERTIFICATES / "ca.pem")
     started = time.monotonic()
-    assert failure(server.url, guard, limits, within=0.4) == "not done by the deadline"
+    assert failure(server.url, guard, FetchLimits(), within=0.4, ca_file=authority) == "not done by the deadline"
     assert 0.35 <= time.monotonic() - started < 10
 
 
@@ -660,9 +671,7 @@ def test_a_slow_name_resolution_is_cut_off_at_the_deadline(guard):
 
     async def attempt() -> None:
         async with HttpClient(guard, lookup=slow) as client:
-            await fetch_over(
-                client, "http://slow.example/", io.BytesIO(), limits=QUICK, deadline=time.monotonic() + 0.3
-            )
+            await fetch(client, "http://slow.example/", io.BytesIO(), limits=QUICK, deadline=time.monotonic() + 0.3)
 
     started = time.monotonic()
     try:
@@ -687,12 +696,12 @@ def test_names_that_never_resolve_do_not_hold_up_others(serve):
         async with HttpClient(NetworkGuard(["127.0.0.1"]), lookup=lookup) as client:
             slow = [
                 asyncio.create_task(
-                    fetch_over(client, f"http://slow{n}.example/", io.BytesIO(), limits=QUICK, deadline=deadline)
+                    fetch(client, f"http://slow{n}.example/", io.BytesIO(), limits=QUICK, deadline=deadline)
                 )
                 for n in range(40)
             ]
             await asyncio.sleep(0)
-            good = await fetch_over(
+            good = await fetch(
                 client, f"http://good.example:{server.port}/", io.BytesIO(), limits=QUICK, deadline=deadline
             )
             for task in slow:
@@ -725,13 +734,13 @@ def test_certificates_are_verified(serve, guard):
 
 def test_a_private_ca_can_be_trusted(serve, guard, soon):
     server = serve(lambda c: c.answer(200, BODY), tls=True)
-    limits = FetchLimits(ca_file=str(CERTIFICATES / "ca.pem"))
-    assert fetch_now(server.url, io.BytesIO(), limits=limits, guard=guard, deadline=soon).sha256 == SHA256
+    authority = str(CERTIFICATES / "ca.pem")
+    fetched = fetch_now(server.url, io.BytesIO(), limits=QUICK, guard=guard, deadline=soon, ca_file=authority)
+    assert fetched.sha256 == SHA256
 
 
 def test_a_certificate_for_another_host_is_not_trusted(serve, guard):
     server = serve(lambda c: c.answer(200, BODY), tls=True)
-    limits = FetchLimits(ca_file=str(CERTIFICATES / "ca.pem"))
     url = server.url.replace("127.0.0.1", "ip6-localhost.example")
     lookups = []
 
@@ -740,8 +749,8 @@ def test_a_certificate_for_another_host_is_not_trusted(serve, guard):
         return socket.getaddrinfo("127.0.0.1", *arguments, **options)
 
     async def attempt() -> None:
-        async with HttpClient(guard, ca_file=limits.ca_file, lookup=lookup) as client:
-            await fetch_over(client, url, io.BytesIO(), limits=limits, deadline=time.monotonic() + 10)
+        async with HttpClient(guard, ca_file=str(CERTIFICATES / "ca.pem"), lookup=lookup) as client:
+            await fetch(client, url, io.BytesIO(), limits=QUICK, deadline=time.monotonic() + 10)
 
     with pytest.raises(FetchError, match="is not trusted"):
         asyncio.run(attempt())
@@ -753,8 +762,9 @@ def test_a_ca_file_that_cannot_be_used_is_named(guard, tmp_path, content):
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)
-    reason = failure("https://127.0.0.1:9/", guard, FetchLimits(ca_file=str(path)))
-    assert reason.startswith(f"the CA file '{path}' cannot be used: ")
+    with pytest.raises(BadAnswer) as caught:
+        HttpClient(guard, ca_file=str(path))
+    assert str(caught.value).startswith(f"the CA file '{path}' cannot be used: ")
 
 
 def test_proxies_of_the_environment_are_not_used(serve, guard, soon, monkeypatch):
@@ -777,26 +787,13 @@ def test_a_full_disk_is_a_fetch_error_and_is_not_tried_again(serve, guard):
     assert len(server.requests) == 1
 
 
-def test_it_works_in_a_thread_whose_loop_is_running(serve, guard, soon):
-    server = serve(lambda c: c.answer(200, BODY))
-
-    async def notebook() -> Fetched:
-        return fetch_now(server.url, io.BytesIO(), limits=QUICK, guard=guard, deadline=soon)
-
-    assert asyncio.run(notebook()).sha256 == SHA256
-    server.script = lambda c: c.answer(404)
-
-    with pytest.raises(FetchError, match="answered 404"):
-        asyncio.run(notebook())
-
-
 def test_a_client_keeps_its_connections(serve, guard, soon):
     server = serve(lambda c: c.answer(200, BODY))
 
     async def many() -> None:
         async with HttpClient(guard) as client:
             for _ in range(10):
-                await fetch_over(client, server.url, io.BytesIO(), limits=QUICK, deadline=soon)
+                await fetch(client, server.url, io.BytesIO(), limits=QUICK, deadline=soon)
 
     asyncio.run(many())
     assert (len(server.requests), server.connections) == (10, 1)
@@ -813,7 +810,7 @@ def test_a_server_that_writes_head_and_body_apart_is_not_kept_waiting(serve, gua
         async with HttpClient(guard) as client:
             started = time.monotonic()
             for _ in range(60):
-                await fetch_over(client, server.url, io.BytesIO(), limits=QUICK, deadline=soon)
+                await fetch(client, server.url, io.BytesIO(), limits=QUICK, deadline=soon)
             return time.monotonic() - started
 
     assert asyncio.run(many()) < 60 * 0.04 / 2  # a delayed acknowledgement costs 40 ms each
@@ -821,7 +818,7 @@ def test_a_server_that_writes_head_and_body_apart_is_not_kept_waiting(serve, gua
 
 def test_a_client_outside_its_block_says_so(guard, soon):
     with pytest.raises(RuntimeError, match="outside of its 'async with' block"):
-        asyncio.run(fetch_over(HttpClient(guard), "http://127.0.0.1/", io.BytesIO(), limits=QUICK, deadline=soon))
+        asyncio.run(fetch(HttpClient(guard), "http://127.0.0.1/", io.BytesIO(), limits=QUICK, deadline=soon))
 
 
 def test_cancelling_leaves_the_destination_as_it_was(serve, guard, soon):
@@ -836,12 +833,13 @@ def test_cancelling_leaves_the_destination_as_it_was(serve, guard, soon):
     destination = io.BytesIO()
 
     async def cancelled() -> None:
-        task = asyncio.create_task(fetch(server.url, destination, limits=QUICK, guard=guard, deadline=soon))
-        while destination.getvalue() != b"some of it":
-            await asyncio.sleep(0.005)
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        async with HttpClient(guard) as client:
+            task = asyncio.create_task(fetch(client, server.url, destination, limits=QUICK, deadline=soon))
+            while destination.getvalue() != b"some of it":
+                await asyncio.sleep(0.005)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     asyncio.run(cancelled())
     assert arrived.is_set()
@@ -850,9 +848,10 @@ def test_cancelling_leaves_the_destination_as_it_was(serve, guard, soon):
 
 def test_aiohttp_is_imported_by_those_who_connect_only():
     code = (
-        "import sys, time, io; from psengine_host.network import delivery, fetching, guard\n"
-        "fetching.fetch_now('data:,x', io.BytesIO(), limits=fetching.FetchLimits(), guard=guard.NetworkGuard(), "
-        "deadline=time.monotonic() + 1)\n"
+        "import sys, time, io; from psengine_host.network import delivery, fetcher, fetching, guard\n"
+        "from psengine_host.settings import NetworkSettings\n"
+        "fetching = fetcher.Fetcher(NetworkSettings())\n"
+        "fetching.fetch('data:,x', io.BytesIO(), deadline=time.monotonic() + 1)\n"
         "print([name for name in ('aiohttp', 'yarl', 'ssl') if name in sys.modules])"
     )
     root = str(Path(psengine_host.__file__).parents[1])

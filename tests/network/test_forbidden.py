@@ -7,19 +7,37 @@ import socket
 import struct
 import threading
 import time
+from typing import BinaryIO
 from urllib.parse import quote, unquote
 
 import pytest
 
 from psengine_host.network import FetchError
 from psengine_host.network.client import HttpClient
-from psengine_host.network.delivery import DeliveryStatus, deliver_now
+from psengine_host.network.delivery import Delivery, DeliveryStatus, deliver
 from psengine_host.network.fetcher import Fetcher
-from psengine_host.network.fetching import FetchLimits, fetch_now, fetch_over
+from psengine_host.network.fetching import FetchLimits, fetch
 from psengine_host.network.guard import NetworkGuard
 from psengine_host.settings import NetworkSettings
 
 ONCE = FetchLimits(tries=1, connect_timeout=2, read_timeout=2)
+
+
+def fetch_now(url: str, destination: BinaryIO, guard: NetworkGuard) -> None:
+    async def once() -> None:
+        async with HttpClient(guard) as client:
+            await fetch(client, url, destination, limits=ONCE, deadline=time.monotonic() + 10)
+
+    asyncio.run(once())
+
+
+def deliver_now(url: str, guard: NetworkGuard) -> Delivery:
+    async def once() -> Delivery:
+        async with HttpClient(guard) as client:
+            return await deliver(client, url, b"{}", idempotency_key="key", deadline=time.monotonic() + 10)
+
+    return asyncio.run(once())
+
 
 LOOPBACK_SPELLINGS = [
     "127.0.0.1",
@@ -201,7 +219,7 @@ def test_the_victim_would_be_reached_if_it_were_allowed(victim, connects):
     for host in ("127.0.0.1", "localhost"):
         fetched = io.BytesIO()
         url = f"http://{host}:{victim.port}/"
-        fetch_now(url, fetched, limits=ONCE, guard=guard, deadline=time.monotonic() + 10)
+        fetch_now(url, fetched, guard)
         assert fetched.getvalue() == b"secret"
     assert victim.connections == 2
     assert len(connects) >= 2
@@ -210,13 +228,7 @@ def test_the_victim_would_be_reached_if_it_were_allowed(victim, connects):
 @pytest.mark.parametrize("host", SPELLINGS)
 def test_no_spelling_is_fetched_from(host, victim, connects):
     with pytest.raises(FetchError) as caught:
-        fetch_now(
-            f"http://{host}:{victim.port}/",
-            io.BytesIO(),
-            limits=ONCE,
-            guard=NetworkGuard(),
-            deadline=time.monotonic() + 10,
-        )
+        fetch_now(f"http://{host}:{victim.port}/", io.BytesIO(), NetworkGuard())
     assert victim.connections == 0
     assert [address for address in connects if address[-1] == victim.port or victim.port in address] == []
     assert any(
@@ -234,7 +246,7 @@ def test_no_spelling_is_redirected_to(serve, victim, connects):
             continue  # a header is ASCII
         target = f"http://{host}:{victim.port}/"
         with pytest.raises(FetchError):
-            fetch_now(front.url, io.BytesIO(), limits=ONCE, guard=guard, deadline=time.monotonic() + 10)
+            fetch_now(front.url, io.BytesIO(), guard)
     assert victim.connections == 0
     assert len(front.requests) == sum(host.isascii() for host in SPELLINGS)
     assert {address[1] for address in connects if isinstance(address, tuple)} <= {front.port, 53}
@@ -296,19 +308,13 @@ def test_no_relative_redirect_leads_there(serve, victim, location):
     front = serve(lambda c: c.answer(302, Location=location.format(port=victim.port)))
     guard = NetworkGuard([f"127.0.0.1:{front.port}"])
     with pytest.raises(FetchError):
-        fetch_now(front.url, io.BytesIO(), limits=ONCE, guard=guard, deadline=time.monotonic() + 10)
+        fetch_now(front.url, io.BytesIO(), guard)
     assert victim.connections == 0
 
 
 def test_no_spelling_is_delivered_to(victim, connects):
     for host in SPELLINGS:
-        delivery = deliver_now(
-            f"http://{host}:{victim.port}/",
-            b"{}",
-            idempotency_key="key",
-            guard=NetworkGuard(),
-            deadline=time.monotonic() + 10,
-        )
+        delivery = deliver_now(f"http://{host}:{victim.port}/", NetworkGuard())
         assert delivery.status is not DeliveryStatus.DELIVERED
         assert delivery.http_status is None
     assert victim.connections == 0
@@ -318,11 +324,9 @@ def test_no_spelling_is_delivered_to(victim, connects):
 def test_a_forbidden_port_of_an_allowed_host_is_refused(serve, victim):
     front = serve(lambda c: c.answer(200, b"store"))
     guard = NetworkGuard([f"localhost:{front.port}"])
-    fetch_now(f"http://localhost:{front.port}/", io.BytesIO(), limits=ONCE, guard=guard, deadline=time.monotonic() + 10)
+    fetch_now(f"http://localhost:{front.port}/", io.BytesIO(), guard)
     with pytest.raises(FetchError, match=r"connecting to \S+ \(localhost\) is forbidden: a loopback address"):
-        fetch_now(
-            f"http://localhost:{victim.port}/", io.BytesIO(), limits=ONCE, guard=guard, deadline=time.monotonic() + 10
-        )
+        fetch_now(f"http://localhost:{victim.port}/", io.BytesIO(), guard)
     assert victim.connections == 0
 
 
@@ -439,14 +443,14 @@ def test_a_name_that_changes_its_answer_leads_nowhere(serve, victim, names, conn
     async def attempt() -> None:
         async with HttpClient(guard, lookup=names.lookup) as client:
             with pytest.raises(FetchError, match="answered 503"):
-                await fetch_over(
+                await fetch(
                     client,
                     f"http://moving.example:{front.port}/",
                     io.BytesIO(),
                     limits=ONCE,
                     deadline=time.monotonic() + 10,
                 )
-            await fetch_over(
+            await fetch(
                 client,
                 f"http://moving.example:{victim.port}/",
                 io.BytesIO(),
@@ -495,11 +499,11 @@ def test_of_several_addresses_only_the_permitted_are_tried(serve, victim, names)
     async def attempt() -> None:
         async with HttpClient(NetworkGuard(["127.0.0.2"]), lookup=names.lookup) as client:
             url = f"http://several.example:{front.port}/"
-            await fetch_over(client, url, destination, limits=ONCE, deadline=time.monotonic() + 10)
+            await fetch(client, url, destination, limits=ONCE, deadline=time.monotonic() + 10)
             with pytest.raises(
                 FetchError, match=r"no permitted address answers \((127\.0\.0\.1|::1|10\.0\.0\.1) is forbidden\)"
             ):
-                await fetch_over(
+                await fetch(
                     client,
                     f"http://several.example:{victim.port}/",
                     io.BytesIO(),
@@ -520,7 +524,7 @@ def test_an_allowed_host_opens_its_address_to_itself_alone(serve, names):
 
     async def fetched(client: HttpClient, host: str) -> bool:
         try:
-            await fetch_over(
+            await fetch(
                 client,
                 f"http://{host}:{store.port}/",
                 io.BytesIO(),

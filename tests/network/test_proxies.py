@@ -105,7 +105,7 @@ def test_proxies_are_used_only_where_the_setting_says_so(serve, proxy):
     with Fetcher(NetworkSettings(allow=("127.0.0.1",))) as fetcher:
         assert fetched(fetcher, server.url) == BODY
         assert delivered(fetcher, server.url).delivered
-    assert (proxy.connections, server.connections) == (0, 1)
+    assert (proxy.connections, server.connections) == (0, 2)
 
 
 # --- what may be connected to ----------------------------------------------------------------------------------------
