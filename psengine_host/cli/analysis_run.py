@@ -56,6 +56,8 @@ class AnalysisOptions:
     deliver: bool = False
     observers: tuple[str, ...] = ()
     trace_hooks: bool = False
+    masked: Callable[[str], str] = str
+    """Hides in a traceback what the log hides."""
 
     @property
     def checks(self) -> list[Check]:
@@ -215,7 +217,7 @@ class _Run:
                 if options.verbose:
                     verbose.show(row)
                 if options.debug and row.traceback:
-                    click.echo(row.traceback.rstrip("\n"), err=True)
+                    click.echo(options.masked(row.traceback.rstrip("\n")), err=True)
         if row.error is not None and not wanted and not options.verbose:
             click.echo(f"{shown_name(row.artifact)}: {row.engine}: {row.problem}", err=True)
         if wanted:

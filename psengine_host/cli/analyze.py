@@ -118,6 +118,8 @@ def command(state: State, /, artifacts: tuple[str, ...], **options: Any) -> int:
 
     settings = state.settings({"host.timeout": options.pop("timeout")})
     chosen = AnalysisOptions(settings=settings, debug=state.debug, artifacts=artifacts, **options)
+    if state.log is not None:
+        chosen.masked = state.log.masked
     if state.engine is not None and not chosen.engines:
         chosen.engines = (state.engine,)
     with engine_prints_to_stderr() as out:

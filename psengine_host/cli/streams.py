@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from typing import IO, Final
+from typing import IO, Any, Final
 
 __all__ = [
     "PipeClosed",
@@ -20,6 +20,8 @@ __all__ = [
     "telling_closed_pipes",
 ]
 
+_PATIENCE: Final = 5.0
+"""Seconds that a standard error which is full for the moment may take until it has room again."""
 _STREAMS: Final = (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w"))
 
 
@@ -51,6 +53,35 @@ def open_missing_streams() -> None:
         setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115 - it lives as long as the process
 
 
+class _Patient(io.FileIO):
+    """A descriptor that somebody made not blocking: it is shared with a terminal, or with a service manager's pipe.
+
+    What cannot be written within the patience is dropped, and so is all that follows until there is room again.
+    """
+
+    _waits = True
+
+    def write(self, data: Any, /) -> int:  # noqa: ANN401 - any buffer
+        with memoryview(data).cast("B") as view:
+            written = 0
+            while written < len(view):
+                count: int | None = super().write(view[written:])
+                if count is not None:
+                    self._waits = True
+                    written += count
+                elif not self._has_room():
+                    self._waits = False
+                    break
+            return len(view)
+
+    def _has_room(self) -> bool:
+        import select
+
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLOUT)
+        return bool(poll.poll(_PATIENCE * 1000 if self._waits else 0))
+
+
 class _Forgiving(io.TextIOWrapper):
     """Standard error that may be full or closed: what it cannot take is dropped, and changes no exit code."""
 
@@ -76,7 +107,7 @@ def forgive_stderr() -> None:
     """From now on, let nothing that is written to standard error fail: neither notes, nor the log, nor complaints."""
     descriptor = _descriptor(sys.stderr)
     if descriptor is not None:
-        binary = open(descriptor, "wb", closefd=False)  # noqa: SIM115 - it lives as long as the process
+        binary = io.BufferedWriter(_Patient(descriptor, "wb", closefd=False))
         sys.stderr = _Forgiving(binary, sys.stderr.encoding, "backslashreplace", line_buffering=True)
 
 

@@ -1,6 +1,7 @@
 """How the program ends when something is against it: signals in any command, a standard error that is full, bugs."""
 
 import json
+import os
 import select
 import signal
 import subprocess
@@ -239,3 +240,46 @@ class TestUsage:
         assert ended.err.splitlines()[-1] == (
             f"Error: Invalid value for '{option}': {pattern!r} matches no file; name a pattern, such as '*.exe'"
         )
+
+
+class TestAStandardErrorThatDoesNotBlock:
+    @pytest.fixture
+    def talker(self, engine_site):
+        engine_site.add(
+            "talker",
+            """
+            from psengine_host import Analysis, hookimpl
+            @hookimpl
+            def analyze(context):
+                for number in range(400):
+                    context.logger.warning("%04d %s", number, "x" * 1_000)
+                return Analysis.benign()
+            """,
+        )
+
+    @pytest.fixture
+    def started(self, psengine, talker):
+        """The program with a standard error that is a pipe that does not block; once full, with its end."""
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        with open(reader, "rb") as end:
+            with open(writer, "wb"):
+                process = psengine.start("analyze", "data:,x", stderr=writer)
+                poll = select.poll()
+                poll.register(writer, select.POLLOUT)
+                deadline = time.monotonic() + 30
+                while poll.poll(0):
+                    assert time.monotonic() < deadline
+                    select.select([], [], [], 0.01)
+            yield process, end
+
+    def test_what_is_read_in_time_is_whole(self, started):
+        process, end = started
+        lines = end.read().decode().splitlines()
+        assert [line.split()[2] for line in lines] == [f"{number:04d}" for number in range(400)]
+        assert process.wait(30) == 0
+
+    def test_nobody_reads_and_the_program_ends_all_the_same(self, started):
+        process, end = started
+        assert process.wait(60) == 0
+        assert end.read(9) == b"psengine:"

@@ -386,6 +386,15 @@ class TestNothingSecret:
         assert encoded[-12:-4] not in log
         assert "EICAR" not in log
 
+    def test_the_traceback_of_an_engine_that_debug_shows(self, run):
+        ended, _ = run("analyze", "data:,BAD-artifact", log_format="text")
+        assert ended.row["error"] is not None
+        assert "Traceback (most recent call last):" in ended.err
+        _, _, traceback = ended.err.partition("Traceback (most recent call last):")
+        assert "ValueError: no scan of data:,…" in traceback
+        assert "LICENCE-0815-4711" not in traceback
+        assert "BAD-artifact" not in traceback.partition("ValueError: no scan of")[2].splitlines()[0]
+
     @pytest.mark.parametrize("log_format", ["text", "json"])
     @pytest.mark.parametrize("page", ["good", "bad", "gone"])
     def test_no_password_and_no_nonce_of_urls(self, run, site, work, log_format, page):
