@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 import time
 from contextvars import ContextVar, Token
+from typing import Final
 
 import msgspec
 
-__all__ = ["Job", "current_job", "seconds_left", "working_on"]
+__all__ = ["Job", "begin", "current_job", "end", "seconds_left", "working_on"]
 
 
 class Job(msgspec.Struct, frozen=True):  # made three times a bounty, in a quarter of the time of a named tuple
@@ -44,6 +45,25 @@ def seconds_left() -> float:
     """Seconds until the deadline of the job in hand: negative when it has passed, infinite without one."""
     job = _current.get()
     return math.inf if job is None else job.deadline - time.monotonic()
+
+
+def begin(engine: str, bounty: int | str, deadline: float = math.inf) -> Token[Job | None]:
+    """Make a bounty the job in hand, of the same delivery as before; for the pipeline, which does it for each bounty.
+
+    Args:
+        engine: The engine's name.
+        bounty: The bounty's id.
+        deadline: When it is too late, on the clock of ``time.monotonic``.
+
+    Returns:
+        What :func:`end` takes to put things back.
+    """
+    outer = _current.get()
+    return _current.set(Job(engine, bounty, None if outer is None else outer.delivery, deadline))
+
+
+end: Final = _current.reset
+"""Puts back the job that was in hand before :func:`begin`."""
 
 
 class working_on:  # noqa: N801 - reads as a statement

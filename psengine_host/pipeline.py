@@ -7,7 +7,6 @@ happens to its artifact, the bounty ends in an :class:`~psengine_host.outcome.Ou
 from __future__ import annotations
 
 import logging
-import math
 import os
 import platform
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
+from psengine_host import job
 from psengine_host.analysis import Analysis, AnalysisMetadata, Comment, EngineInfo, Scanner, ScannerEnvironment, Verdict
 from psengine_host.artifacts import Artifact
 from psengine_host.bids import BidPolicy, bid_by_policy
@@ -22,7 +22,6 @@ from psengine_host.bounty import Bounty
 from psengine_host.engines.blame import limited, printable, reason, traceback_of
 from psengine_host.engines.running import Session
 from psengine_host.errors import ArtifactError, EngineTimeout, InvalidAnalysis
-from psengine_host.job import Job, current_job, working_on
 from psengine_host.outcome import Failure, FailureKind, Outcome, Timings
 
 __all__ = ["EngineProfile", "Judged", "Prepared", "checked", "conclude", "judge", "prepare", "process", "unavailable"]
@@ -154,7 +153,8 @@ def process(
         timeout: Seconds that fetch and engine may take together.
         discard_expired: As of :func:`prepare`.
     """
-    with working_on(_job(profile.name, bounty)):
+    token = job.begin(profile.name, bounty.id)
+    try:
         prepared = prepare(bounty, profile, obtain, artifact=artifact, timeout=timeout, discard_expired=discard_expired)
         try:
             judged = judge(prepared, session) if prepared.answer is None else prepared.answered()
@@ -162,6 +162,8 @@ def process(
             if prepared.owned and prepared.artifact is not None:
                 prepared.artifact.close()
         return conclude(prepared, judged, profile, policy)
+    finally:
+        job.end(token)
 
 
 def prepare(
@@ -246,14 +248,17 @@ def judge(prepared: Prepared, session: Session) -> Judged:
     failure: Failure | None = None
     raised: BaseException | None = None
     process_id = os.getpid()
+    # Log records and programs that the engine starts know of it.
+    token = job.begin(session.engine.name, prepared.bounty.id, prepared.deadline)
     try:
-        with working_on(_job(session.engine.name, prepared.bounty, prepared.deadline)):
-            answer = session.analyze(artifact, prepared.bounty, prepared.deadline)
+        answer = session.analyze(artifact, prepared.bounty, prepared.deadline)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - an engine may raise anything, SystemExit included
         failure = _engine_failure(error)
         raised = error
+    finally:
+        job.end(token)
     if os.getpid() != process_id:
         os._exit(0 if raised is None else 1)  # a child that the engine forked and that came back: not another host
     try:
@@ -262,12 +267,6 @@ def judge(prepared: Prepared, session: Session) -> Judged:
         # The engine saw other bytes than those that were hashed, whatever it says of them.
         failure = Failure(FailureKind.FETCH, reason(error))
     return Judged(answer, failure, time.monotonic() - began, raised)
-
-
-def _job(engine: str, bounty: Bounty, deadline: float = math.inf) -> Job:
-    """What is worked on: log records and programs that an engine starts know of it."""
-    outer = current_job()
-    return Job(engine, bounty.id, None if outer is None else outer.delivery, deadline)
 
 
 def conclude(prepared: Prepared, judged: Judged, profile: EngineProfile, policy: BidPolicy) -> Outcome:
