@@ -34,6 +34,8 @@ __all__ = ["Answer", "HttpClient"]
 
 _BUFFER: Final = 1 << 18
 _CARET: Final = re.compile(r" \^( b'')?$")
+_PROXY_AUTHENTICATION: Final = 407
+"""Where a proxy passes on the answers of others, this one is its own."""
 _STALE_CONNECTIONS: Final = 3
 """Connections from the pool that may turn out to be closed, one after the other, before a request gives up."""
 
@@ -215,6 +217,8 @@ class HttpClient:
                 except _FAULTS as error:
                     raise _as_ours(error, url, attempt, read_timeout) from error
             try:
+                if proxy is not None and url.scheme == "http" and response.status == _PROXY_AUTHENTICATION:
+                    raise BadAnswer(f"the proxy wants user and password before it asks {url.host}:{url.port}")
                 yield Answer(response, attempt, read_timeout)
             finally:
                 # Back to the pool if the body was read to its end; otherwise this closes the connection.

@@ -1,4 +1,4 @@
-"""The network for code that is not asynchronous: one client with one pool of connections, usable from any thread."""
+"""The network for code that is not asynchronous: one thread with the connections, usable from any other."""
 
 from __future__ import annotations
 

@@ -52,7 +52,8 @@ class Proxies:
     def _is_direct(self, host: str, port: int | None) -> bool:
         """Whether ``NO_PROXY`` has the host, a domain that it is in, or either with the port; ``*`` is everything."""
         host = host.lower().removesuffix(".")
-        names = (host, f"{f'[{host}]' if ':' in host else host}:{port}")
+        in_url = f"[{host}]" if ":" in host else host
+        names = (host, in_url, f"{in_url}:{port}")
         for entry in self._variables.get("no", "").lower().split(","):
             suffix = entry.strip().lstrip(".")
             if suffix == "*" or (suffix and any(name == suffix or name.endswith(f".{suffix}") for name in names)):

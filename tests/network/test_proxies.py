@@ -191,6 +191,8 @@ def test_no_proxy_takes_addresses_too():
     assert proxies.proxy_for(URL("http://[::1]:8000/")) is None
     assert proxies.proxy_for(URL("http://10.0.0.1:99/")) is None
     assert proxies.proxy_for(URL("http://[::1]/")) == URL("http://proxy:3128/")
+    for spelling in ("::1", "[::1]"):
+        assert Proxies({"http": "proxy:3128", "no": spelling}).proxy_for(URL("http://[::1]/")) is None
 
 
 def test_each_scheme_has_its_proxy_and_small_letters_go_first(monkeypatch):
@@ -263,6 +265,18 @@ def test_a_proxy_that_refuses_a_tunnel_is_told_with_its_status(proxy, status, tr
         assert said.startswith(f"the proxy refuses to connect to store.example:443: {status} Because")
         assert len(proxy.requests) == tries
         assert delivered(fetcher, "https://store.example/").status is DeliveryStatus.RETRY
+
+
+def test_a_password_that_the_proxy_does_not_take_loses_no_answer(serve, proxy, monkeypatch):
+    """An operator's mistake, who may mend it before the next attempt."""
+    locked = serve(lambda c: c.answer(407, Proxy_Authenticate="Basic"))
+    monkeypatch.setenv("HTTP_PROXY", locked.url)
+    with through_proxies() as fetcher:
+        reason = "the proxy wants user and password before it asks store.example:80"
+        assert refused(fetcher, "http://store.example/") == reason
+        delivery = delivered(fetcher, "http://store.example/")
+        assert (delivery.status, delivery.reason) == (DeliveryStatus.RETRY, reason)
+    assert len(locked.requests) == 2
 
 
 def test_a_proxy_that_never_answers_is_left_at_the_deadline(serve, proxy, monkeypatch):
