@@ -63,6 +63,16 @@ class Lease(Protocol):
         """Give the share back; doing it again changes nothing."""
 
 
+def _absolute(path: str) -> str:
+    """A path from the root: an engine may go elsewhere, and to a scanner a name such as ``--version`` is an option."""
+    if path.startswith("/") or not path:
+        return path
+    try:
+        return os.path.join(os.getcwd(), path)
+    except OSError:  # the working directory has been removed, and with it what a relative path means
+        return path
+
+
 class Artifact:
     """What is judged. Make one with :meth:`from_path`, :meth:`from_bytes` or :meth:`from_url`.
 
@@ -126,9 +136,10 @@ class Artifact:
             ArtifactUnavailable: It is a folder, device, socket or FIFO.
         """
         text = os.fsdecode(path)
-        artifact = cls(name=name or text, path=text, content=None, url=None, spool=None)
+        absolute = _absolute(text)
+        artifact = cls(name=name or text, path=absolute, content=None, url=None, spool=None)
         try:
-            artifact._check_kind(os.stat(text))
+            artifact._check_kind(os.stat(absolute))
         except OSError as error:
             raise artifact._unreadable(error) from error
         except ValueError as error:  # a NUL in the name
@@ -208,7 +219,7 @@ class Artifact:
 
     @property
     def path(self) -> Path:
-        """A file that holds the artifact, for scanners that want a name.
+        """A file that holds the artifact, for scanners that want a name; absolute, so that none looks like an option.
 
         Raises:
             ArtifactError: The artifact is in memory and the file cannot be written.

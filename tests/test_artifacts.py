@@ -671,3 +671,24 @@ class TestClosing:
             artifact.path.unlink()
             artifact.path.symlink_to(small)
             assert refusal(artifact.read_bytes) == "x: too many levels of symbolic links"
+
+
+@pytest.mark.parametrize("name", ["--version", "-x", "plain", "./dotted", "below/it"])
+def test_the_path_is_absolute_whatever_name_was_given(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "below").mkdir()
+    Path(name).write_bytes(b"content")
+    artifact = Artifact.from_path(name)
+    assert artifact.name == name
+    assert str(artifact.path).startswith(f"{tmp_path}/")
+    monkeypatch.chdir("/")  # as an engine may
+    assert artifact.path.read_bytes() == artifact.read_bytes() == b"content"
+
+
+def test_in_a_working_directory_that_is_gone_a_relative_name_is_no_file(tmp_path, monkeypatch):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    with pytest.raises(ArtifactError, match=r"^x: no such file or directory$"):
+        Artifact.from_path("x")
