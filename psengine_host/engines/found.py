@@ -249,12 +249,14 @@ def find_registrations(group: str, path: list[str] | None = None) -> list[Regist
 
 
 def _key(distribution: metadata.Distribution) -> str:
-    """What tells two distributions apart: the name that begins that of its folder, ``name-version.dist-info``.
+    """What tells two distributions apart: the name that begins its folder's, ``name-version.dist-info``.
+
+    One that is installed from its own folder (``pip install -e``) may be on the path twice: ``name.egg-info`` there.
 
     The folder's name is read off instead of METADATA, which would be opened for every installed distribution.
     """
     folder = getattr(distribution, "_path", None)  # of those of the standard library's finder; others have metadata
-    name = folder.name.partition("-")[0].removesuffix(".egg-info") if folder is not None else distribution.name
+    name = folder.name.removesuffix(".egg-info").partition("-")[0] if folder is not None else distribution.name
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

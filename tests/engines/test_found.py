@@ -87,6 +87,17 @@ def test_a_distribution_that_is_on_the_path_twice_counts_once(engine_site, tmp_p
     assert catalog["scan"].version == "2.0"
 
 
+@pytest.mark.parametrize("folder", ["vendor_scan.egg-info", "vendor_scan-2.0-py3.11.egg-info"])
+def test_a_distribution_that_is_installed_from_its_own_folder_counts_once_there(engine_site, tmp_path, folder):
+    engine_site.add("scan", distribution="vendor-scan", version="2.0")
+    project = tmp_path / "project"
+    (project / folder).mkdir(parents=True)
+    (project / folder / "PKG-INFO").write_text("Name: vendor-scan\nVersion: 2.0\n")
+    (project / folder / "entry_points.txt").write_text("[psengine.engines]\nscan = vendor_scan\n")
+    for path in ([project, engine_site.path], [engine_site.path, project]):
+        assert type(find_engines([str(each) for each in path])["scan"]) is FoundEngine
+
+
 @pytest.mark.parametrize("name", ["Scan", "1scan", "scan_av", "-scan", "scan.av", "a" * 33, "scän"])
 def test_a_name_that_is_not_allowed_is_refused_with_the_rule(engine_site, name):
     engine_site.add(name, distribution="vendor-scan")
