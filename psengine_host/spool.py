@@ -208,6 +208,9 @@ class Spool:
                 raise ArtifactError("the spool was closed while an artifact was written to it")
             more = size - self._sizes[path]
             if self.max_size is not None and more > 0 and self._used + more > self.max_size:
+                if size > self.max_size:
+                    limit = f"the spool holds {self.max_size} bytes, this artifact has {size} or more"
+                    raise SpoolFull(f"{limit}; raise the setting spool.max_size")
                 taken = f"{self._used} of {self.max_size} bytes are taken, {more} more do not fit"
                 raise SpoolFull(f"the spool is full: {taken}; judge fewer at once, or raise the setting spool.max_size")
             self._used += more

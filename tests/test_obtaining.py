@@ -441,7 +441,8 @@ class TestLimits:
         with Spool(tmp_path / "small", max_size=1_000_000) as spool:
             obtainer = obtainer_of(spool)
             with pytest.raises(
-                SpoolFull, match=r"^the spool is full: \d+ of 1000000 bytes are taken, \d+ more do not fit"
+                SpoolFull,
+                match=r"^the spool holds 1000000 bytes, this artifact has \d+ or more; raise the setting spool\.max_size$",
             ):
                 obtainer.obtain(bounty(url), time.monotonic() + 60)
             assert spool.used == 0
