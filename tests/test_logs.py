@@ -3,6 +3,7 @@
 import dataclasses
 import datetime as dt
 import enum
+import inspect
 import io
 import json
 import logging
@@ -868,5 +869,71 @@ class TestThePage:
         assert f"after {json_lines._LONGEST_FIELD:,} characters, a list or" in " ".join(self.PAGE.split())
         limits = f"after {json_lines._MOST_ITEMS} entries, nesting after {json_lines._DEEPEST} levels"
         assert limits in " ".join(self.PAGE.split())
-        least = f"at least {masks.SHORTEST_SECRET} characters, that of a variable or an engine's table {SHORTEST_GUESSED}."
+        least = (
+            f"at least {masks.SHORTEST_SECRET} characters, that of a variable or an engine's table {SHORTEST_GUESSED}."
+        )
         assert least in " ".join(self.PAGE.split())
+
+
+FORKING = """
+import logging, os, signal, sys, threading
+from psengine_host.logs import set_up_logs
+
+importing, forked = threading.Event(), threading.Event()
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "psengine_host.logs.json_lines":
+            importing.set()
+            forked.wait(0.3)  # with a fork that waits for the record this is never set in time
+
+sys.meta_path.insert(0, Slow())
+set_up_logs(environ={"LOG_FORMAT": "json"})
+thread = threading.Thread(target=logging.getLogger("t").warning, args=("first",))
+thread.start()
+importing.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(10)
+    logging.getLogger("t").warning("child")
+    os._exit(0)
+forked.set()
+thread.join()
+logging.getLogger("t").warning("parent")
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_a_fork_while_another_thread_logs_its_first_record_logs_too():
+    ended = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0
+    messages = [json.loads(line)["message"] for line in ended.stderr.splitlines()]
+    assert sorted(messages) == ["child", "first", "parent"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_a_fork_does_not_wait_for_ever_for_a_stuck_standard_error():
+    code = """
+        import logging, os, sys, threading
+        from psengine_host.logs import set_up_logs
+
+        set_up_logs(environ={})
+        threading.Thread(target=logging.getLogger().warning, args=("x" * 30_000,), daemon=True).start()
+        for _ in range(3):
+            threading.Thread(target=logging.getLogger().warning, args=("x" * 30_000,), daemon=True).start()
+        child = os.fork()
+        if child == 0:
+            os._exit(7)
+        os.write(1, b"%d" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        os._exit(0)
+    """
+    reader, writer = os.pipe()  # that nobody reads
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-c", inspect.cleandoc(code)], stdout=subprocess.PIPE, stderr=writer, timeout=60
+        )
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert ended.stdout == b"7"

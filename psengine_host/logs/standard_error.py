@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import threading
+import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from psengine_host.errors import one_line
 
 __all__ = ["StandardError"]
+
+_FORK_PATIENCE: Final = 1.0
+"""Seconds that a fork waits for a record that another thread is writing: standard error may be stuck for ever."""
 
 
 class StandardError(logging.StreamHandler[Any]):
@@ -27,6 +33,7 @@ class StandardError(logging.StreamHandler[Any]):
     def __init__(self, lines: Callable[[], logging.Formatter]) -> None:
         logging.Handler.__init__(self)
         self._make = lines
+        _forks.watch(self)
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text without colours."""
@@ -72,3 +79,33 @@ class StandardError(logging.StreamHandler[Any]):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's
         """Nothing: there is nowhere to tell it."""
+
+
+class _Forks:
+    """Lets no fork happen in the middle of a record.
+
+    The child would have the locks of the other thread for ever: those of the modules that the first record imports, and
+    that of the stream. The handler's own lock is made anew in the child by ``logging``.
+    """
+
+    def __init__(self) -> None:
+        self._handlers: weakref.WeakSet[StandardError] = weakref.WeakSet()
+        self._watching = False
+        self._mine = threading.local()
+
+    def watch(self, handler: StandardError) -> None:
+        self._handlers.add(handler)
+        if not self._watching and hasattr(os, "register_at_fork"):
+            self._watching = True
+            os.register_at_fork(before=self._hold, after_in_parent=self._let_go)
+
+    def _hold(self) -> None:
+        locks = [handler.lock for handler in list(self._handlers) if handler.lock is not None]
+        self._mine.held = [lock for lock in locks if lock.acquire(timeout=_FORK_PATIENCE)]
+
+    def _let_go(self) -> None:
+        for lock in getattr(self._mine, "held", ()):
+            lock.release()
+
+
+_forks: Final = _Forks()
