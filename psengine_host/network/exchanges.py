@@ -1,18 +1,20 @@
-"""The thread with the connections, and what is done over them there."""
+"""The thread with the connections, and what is done over them there; importing it costs aiohttp's 130 ms."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+import psengine_host.network.urls  # noqa: F401 - needed by the first exchange, and imported in its thread otherwise
+from psengine_host.network.client import HttpClient
 from psengine_host.network.delivery import Delivery, DeliveryLimits, DeliveryStatus, deliver
 from psengine_host.network.errors import FetchError, NetworkError
 from psengine_host.network.fetching import Fetched, FetchLimits, fetch
 from psengine_host.network.guard import NetworkGuard
 from psengine_host.network.loop_thread import LoopThread
+from psengine_host.network.proxies import Proxies
 
 if TYPE_CHECKING:
-    from psengine_host.network.client import HttpClient
     from psengine_host.network.connections import Lookup
     from psengine_host.settings import NetworkSettings
 
@@ -89,9 +91,6 @@ class Exchanges(LoopThread):
         return self._clients
 
     def _client(self, connections: int) -> HttpClient:
-        from psengine_host.network.client import HttpClient  # 130 ms of aiohttp, for those who connect
-        from psengine_host.network.proxies import Proxies
-
         return HttpClient(
             NetworkGuard(self._network.allow),
             ca_file=self._network.ca_file,

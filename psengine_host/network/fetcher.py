@@ -50,11 +50,11 @@ class Fetcher:
     def __init__(self, network: NetworkSettings, *, lookup: Lookup = socket.getaddrinfo) -> None:
         self._network = network
         self._lookup = lookup
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._closed = False
         self._exchanges: Exchanges | None = None
         self._inherited: list[Exchanges] = []
-        _forget_at_fork(weakref.ref(self))
+        _mind_forks(weakref.ref(self))
 
     def fetch(self, uri: str, destination: BinaryIO, *, deadline: float, sha256: str | None = None) -> Fetched:
         """Fetch one artifact, and wait for it. Whatever interrupts the waiting (Ctrl-C) ends the fetch first.
@@ -163,6 +163,7 @@ class Fetcher:
         """The future of an exchange; where this is closed before or meanwhile, it is ``at_end``'s."""
         with self._lock:
             if self._exchanges is None and not self._closed:
+                # Here and not in the thread that connects: a fork waits for the lock, and finds nothing half imported.
                 from psengine_host.network.exchanges import Exchanges
 
                 self._exchanges = Exchanges(self._network, self._lookup)
@@ -177,7 +178,7 @@ class Fetcher:
 
     def _forget(self) -> None:
         """In a fork of the process: the thread is not there, and its connections are the other process's."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         if self._exchanges is not None:
             # Kept, and never touched: letting go would close what both processes share.
             self._inherited.append(self._exchanges)
@@ -206,9 +207,17 @@ def _result(future: Future[T]) -> T:
         raise
 
 
-def _forget_at_fork(fetcher: weakref.ref[Fetcher]) -> None:
-    def forget() -> None:
+def _mind_forks(fetcher: weakref.ref[Fetcher]) -> None:
+    def before() -> None:
+        if (there := fetcher()) is not None:
+            there._lock.acquire()
+
+    def in_parent() -> None:
+        if (there := fetcher()) is not None:
+            there._lock.release()
+
+    def in_child() -> None:
         if (there := fetcher()) is not None:
             there._forget()
 
-    os.register_at_fork(after_in_child=forget)
+    os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)

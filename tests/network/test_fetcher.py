@@ -262,6 +262,36 @@ def test_a_fork_makes_connections_of_its_own(serve):
     assert (server.connections, len(server.requests)) == (2, 4)
 
 
+def test_a_fork_while_another_thread_begins_to_fetch_can_fetch(serve):
+    """What the other thread has half imported is there for ever in the fork."""
+    server = serve(lambda c: c.answer(200, BODY))
+    program = textwrap.dedent("""
+        import io, os, sys, threading, time
+        from psengine_host.network.fetcher import Fetcher
+        from psengine_host.settings import NetworkSettings
+
+        def fetch():
+            fetcher.fetch(sys.argv[1], io.BytesIO(), deadline=time.monotonic() + 20)
+
+        fetcher = Fetcher(NetworkSettings(allow=("127.0.0.1",)))
+        first = threading.Thread(target=fetch)
+        first.start()
+        while "aiohttp" not in sys.modules:
+            time.sleep(0)
+        child = os.fork()
+        if child == 0:
+            fetch()
+            os._exit(0)
+        first.join()
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        fetcher.close()
+    """)
+    command = [sys.executable, "-W", "error", "-W", "ignore:This process:DeprecationWarning", "-c", program, server.url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert len(server.requests) == 2
+
+
 def test_an_interrupt_abandons_the_fetch_before_it_comes_through(serve):
     asked = threading.Event()
 
