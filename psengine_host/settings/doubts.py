@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 from psengine_host.errors import nearest, printable_name
+from psengine_host.logs.secrets import secrets_in
 from psengine_host.settings.origins import DEFAULT
 from psengine_host.settings.reading import Examined
 from psengine_host.settings.sections import KINDS
@@ -28,6 +29,8 @@ def doubts(examined: Examined, installed: Collection[str]) -> Iterator[str]:
         installed: The names of the engines that are installed.
     """
     yield from (*examined.warnings, *examined.passed_over)
+    if examined.values.get("enabled_engines") == frozenset():
+        yield f"{examined.origins['enabled_engines']}: enabled_engines: is empty, so that no engine is used"
     named = {name: f"engines.{name}" for name in examined.values.get("engines", ())}
     for key in ("enabled_engines", "disabled_engines"):
         named |= dict.fromkeys(sorted(examined.values.get(key) or ()), key)
@@ -47,6 +50,11 @@ def doubts(examined: Examined, installed: Collection[str]) -> Iterator[str]:
             yield f"{origin}: {key}: {printable_name(value)}: no such file"
         if KINDS[key].secret and origin.layer == "file" and _is_open(examined.path):
             yield f"{origin}: {key}: others can read this file; chmod 600 it, or use the variable"
+    for name, table in examined.values.get("engines", {}).items():
+        if secrets_in(table) and _is_open(examined.path):
+            key = f"engines.{name}"
+            told = "others can read this file, and a secret in it; chmod 600 it, or use its secrets folder"
+            yield f"{examined.origins[key]}: {printable_name(key)}: {told}"
 
 
 def _is_open(path: str) -> bool:

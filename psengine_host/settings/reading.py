@@ -158,7 +158,7 @@ def _leaves(examined: Examined, origin: Origin, table: Mapping[str, Any]) -> Ite
         if name in KINDS:
             yield name, value
         elif name != "engines" and name not in SECTIONS:
-            examined.problems.append(Problem(origin, name, _unknown(name)))
+            examined.problems.append(Problem(origin, name or '""', _unknown(name)))
         elif not isinstance(value, dict):
             # The value is not shown: it may be what was meant for a secret.
             examined.problems.append(Problem(origin, name, f"must be a table, got {_type(value)}"))

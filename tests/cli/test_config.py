@@ -190,6 +190,8 @@ class TestCheck:
                 "warning: PSENGINE_DISABLED_ENGINES: disabled_engines: yarra: no such engine is installed"
                 + ("; did you mean 'yara'?" if "yara" in installed() else ""),
                 "warning: psengine.toml: engines.juge: no such engine is installed; did you mean 'judge'?",
+                "warning: psengine.toml: engines.judge: others can read this file, and a secret in it; "
+                "chmod 600 it, or use its secrets folder",
                 f"warning: psengine.toml: network.ca_file: {work}/ca.pem: no such file",
                 "warning: psengine.toml: celery.broker_url: nothing in this version uses it",
                 f"warning: psengine.toml: celery.broker_url: {readable}",
@@ -197,6 +199,21 @@ class TestCheck:
                 f"warning: psengine.toml: webhook.secret: {readable}",
             ]
         )
+
+    def test_a_secret_of_an_engine_in_a_file_that_others_can_read(self, config, written):
+        path = written('[engines.judge]\ninner = [{ api_key = "abcdef" }]\n')
+        path.chmod(0o640)
+        told = "others can read this file, and a secret in it; chmod 600 it, or use its secrets folder"
+        assert config("check").out == f"warning: psengine.toml: engines.judge: {told}\nok: psengine.toml\n"
+        path.chmod(0o600)
+        assert config("check").out == "ok: psengine.toml\n"
+        written('[engines.judge]\nrules = "/etc/rules"\nuse_token = true\n').chmod(0o644)
+        assert config("check").out == "ok: psengine.toml\n"
+
+    def test_no_engine_at_all(self, config, written):
+        written("enabled_engines = []\n")
+        told = "psengine.toml: enabled_engines: is empty, so that no engine is used"
+        assert config("check", env={"PSENGINE_ENGINES": ""}).out == f"warning: {told}\nok: psengine.toml\n"
 
     @pytest.mark.parametrize(
         ("make", "message"),

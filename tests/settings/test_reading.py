@@ -215,6 +215,7 @@ class TestRefused:
             ("timeout = 5", "timeout: no such setting; did you mean 'host.timeout'?"),
             ("[host]\ntimeuot = 5", "host.timeuot: no such setting; did you mean 'timeout'?"),
             ("[host]\nxyz = 5", "host.xyz: no such setting"),
+            ('"" = 5', '"": no such setting'),
             ("[bids]\npolcy = 'median'", "bids.polcy: no such setting; did you mean 'policy'?"),
             ("[network]\nallowed = []", "network.allowed: no such setting; did you mean 'allow'?"),
             ("[bids]\nmax_size = 5", "bids.max_size: no such setting; did you mean 'spool.max_size'?"),
