@@ -654,7 +654,8 @@ class TestMasks:
     @pytest.mark.parametrize(
         "unit",
         ["://", "://a:b", "://a@", "http://a:b@c?", "data:", "data:a,", "signature ", "authorization:", "bearer ", "@",
-         "password=", "x-api-key='", "://a:b/" + "c" * 500, "hmac'''", "? HTTP/", "?a", "-----BEGIN PRIVATE KEY-----", "-----BEGIN A", "cookie='\\", 'cookie:"'],
+         "password=", "x-api-key='", "://a:b/" + "c" * 500, "hmac'''", "? HTTP/", "?a",
+         "-----BEGIN PRIVATE KEY-----", "-----BEGIN A", "cookie='\\", 'cookie:"'],
     )  # fmt: skip
     def test_no_line_is_slow(self, unit):
         masks = Masks([f"secret{number}" for number in range(20)])

@@ -183,6 +183,7 @@ class TestCheck:
         assert ok == "ok: psengine.toml"
         levels = "debug, info, warning, error, critical, or a number from 0 to 999999999"
         readable = "others can read this file; chmod 600 it, or use the variable"
+        readable_engine = "others can read this file, and a secret in it; chmod 600 it, or use its secrets folder"
         assert sorted(warnings) == sorted(
             [
                 "warning: PSENGINE_NETWORK_TRYS: no such variable; did you mean 'PSENGINE_NETWORK_TRIES'?",
@@ -190,8 +191,7 @@ class TestCheck:
                 "warning: PSENGINE_DISABLED_ENGINES: disabled_engines: yarra: no such engine is installed"
                 + ("; did you mean 'yara'?" if "yara" in installed() else ""),
                 "warning: psengine.toml: engines.juge: no such engine is installed; did you mean 'judge'?",
-                "warning: psengine.toml: engines.judge: others can read this file, and a secret in it; "
-                "chmod 600 it, or use its secrets folder",
+                f"warning: psengine.toml: engines.judge: {readable_engine}",
                 f"warning: psengine.toml: network.ca_file: {work}/ca.pem: no such file",
                 "warning: psengine.toml: celery.broker_url: nothing in this version uses it",
                 f"warning: psengine.toml: celery.broker_url: {readable}",
