@@ -240,6 +240,7 @@ class Host:
                 outcome.bounty.id,
                 outcome.engine,
                 what,
+                exc_info=error,
             )
 
     # --- inside -----------------------------------------------------------------------------------------------------

@@ -20,6 +20,9 @@ _PARTS: Final = re.compile(r"(?i:(https?://[!-\"$-.0->@-~]*))(/[!-\"$->@-~]*)?(?
 """Origin, path and query of a URL of visible ASCII characters."""
 _CONTROL: Final = re.compile(r"[\x00-\x20\x7f]")
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_AUTHORITY: Final = re.compile(r"[^/]*//([^/?#]*)")
+_MAX_FOREIGN: Final = 512
+"""Characters of an authority with others than ASCII; a name has 253 at most. Encoding 16,384 takes up to a second."""
 _HOST_NAME: Final = re.compile(r"(?=.{1,253}\.?\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?\Z")
 """RFC 1123, section 2.1, and the underscore; looser about hyphens, as resolvers are."""
 
@@ -44,6 +47,9 @@ def http_url(uri: str) -> URL:
     try:
         parts = _PARTS.match(uri)
         if parts is None:  # characters that yarl has to encode, or nothing after the scheme
+            authority = _AUTHORITY.match(uri)
+            if authority is not None and len(authority[1]) > _MAX_FOREIGN and not authority[1].isascii():
+                raise BadAnswer(f"a URL whose host cannot exist: '{clean(authority[1])}'")
             url = URL(uri)
             _require_possible(url)
             return url.with_fragment(None)

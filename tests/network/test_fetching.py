@@ -26,6 +26,7 @@ from psengine_host.network.data_uris import encode_data_uri
 from psengine_host.network.errors import BadAnswer
 from psengine_host.network.fetching import Fetched, FetchLimits, fetch
 from psengine_host.network.guard import NetworkGuard
+from psengine_host.network.urls import http_url
 
 CERTIFICATES = Path(__file__).parent / "certificates"
 BODY = b"an artifact"
@@ -183,6 +184,23 @@ def test_what_is_no_url_is_refused_before_a_connection_and_for_good(uri, reason,
     assert "tried" not in said
     assert "next try" not in said
     assert connects == []
+
+
+@pytest.mark.parametrize("letter", ["é", "é.", "\u0300", "\ufdfa"])  # the last is 18 others
+@pytest.mark.parametrize("start", ["http://", "HTTP://user@", "http://user:\u00e9@"])
+def test_a_host_that_would_take_long_to_encode_is_refused_unseen(start, letter):
+    with pytest.raises(BadAnswer, match="a URL whose host cannot exist: "):
+        http_url(start + letter * (15_000 // len(letter)) + "/path")
+    began = time.process_time()
+    with pytest.raises(BadAnswer):
+        http_url(start + letter * 250 + "/path")
+    assert time.process_time() - began < 0.1
+
+
+def test_a_long_path_with_other_characters_is_asked(serve, guard, soon):
+    server = serve(lambda c: c.answer(200))
+    fetch_now(f"{server.url}/{'é' * 900}", io.BytesIO(), limits=QUICK, guard=guard, deadline=soon)
+    assert server.requests[0].startswith(b"GET /%C3%A9%C3%A9")
 
 
 @pytest.mark.parametrize("host", ["localhost.", "a_b.localhost", "-a.localhost", "A-.LOCALHOST", "127.0.0.1", "x" * 63])
