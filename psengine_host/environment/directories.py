@@ -166,7 +166,7 @@ class EngineEnvironment:
             PsengineError: There is no such file, others may read or write it, it belongs to another user than this one
                 and root, or it is too large; or the folder is refused. Nothing of the content is in the message.
         """
-        return read_secret(self.secrets_home, name)
+        return read_secret(self.secrets_home, name, self.variable("SECRETS_HOME"))
 
     def locate(self, name: str) -> Path:
         """Where a directory variable points, without making or checking it.

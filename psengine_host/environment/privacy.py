@@ -98,12 +98,13 @@ def group_access(directory: Path) -> str:
     return f"is open to group {status.st_gid} (mode {mode:04o}); if that is not meant: chmod 700 {_quoted(directory)}"
 
 
-def read_secret(directory: Path, name: str) -> bytes:
+def read_secret(directory: Path, name: str, variable: str) -> bytes:
     """Read a file of a folder of secrets, if it is as well kept as the folder.
 
     Args:
         directory: The folder.
         name: The file's name, or its path from the folder. Links are followed, but not out of the folder.
+        variable: What the folder is set by, for the message where the file is missing.
 
     Returns:
         What is in it.
@@ -125,12 +126,25 @@ def read_secret(directory: Path, name: str) -> bytes:
             if problem:
                 raise PsengineError(f"{where} {problem}")
             content = file.read(MAX_SECRET + 1)
+    except FileNotFoundError as error:
+        raise PsengineError(f"{variable}: {_missing(directory, name, variable)}") from error
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
         reason = error.strerror if isinstance(error, OSError) else "Too many levels of symbolic links"
         raise PsengineError(f"cannot read the secret {where}: {reason}") from error
     if len(content) > MAX_SECRET:
         raise PsengineError(f"{where} is larger than {MAX_SECRET} bytes, the most that a secret may have")
     return content
+
+
+def _missing(directory: Path, name: str, variable: str) -> str:
+    """What is missing of a secret, the folder or the file in it, and what to do."""
+    folder, file = printable_name(str(directory)), printable_name(name)
+    if os.path.islink(directory / name):
+        return f"{file} in {folder} is a link to what is not there; put the file itself there, with mode 0600"
+    if not directory.exists():
+        make = f"make it (mkdir -m 700 {_quoted(directory)}) with {file} in it"
+        return f"{folder} does not exist; {make}, or set {variable} to the folder that has {file}"
+    return f"{folder} has no {file}; put it there, with mode 0600, or set {variable} to the folder that has it"
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -1,5 +1,6 @@
 import logging
 import os
+import shlex
 import socket
 import stat
 import sys
@@ -494,7 +495,20 @@ class TestSecretsHome:
     @pytest.mark.parametrize(
         ("what", "message"),
         [
-            ("nothing", "cannot read the secret {path}: No such file or directory"),
+            (
+                "nothing",
+                (
+                    "NANO_AV_SECRETS_HOME: {path.parent} has no it; put it there, with mode 0600, "
+                    "or set NANO_AV_SECRETS_HOME to the folder that has it"
+                ),
+            ),
+            (
+                "link to nothing",
+                (
+                    "NANO_AV_SECRETS_HOME: it in {path.parent} is a link to what is not there; "
+                    "put the file itself there, with mode 0600"
+                ),
+            ),
             ("loop", "cannot read the secret {path}: Too many levels of symbolic links"),
             ("folder", "cannot read the secret {path}: Is a directory"),
             ("pipe", "{path} is no file"),
@@ -505,6 +519,8 @@ class TestSecretsHome:
         path = private / "it"
         if what == "loop":
             path.symlink_to("it")
+        elif what == "link to nothing":
+            path.symlink_to("missing")
         elif what == "folder":
             path.mkdir()
         elif what == "pipe":
@@ -515,6 +531,20 @@ class TestSecretsHome:
         with pytest.raises(PsengineError) as caught:
             environment.secret("it")
         assert str(caught.value) == message.format(path=path)
+
+    def test_a_folder_that_is_missing(self, tmp_path):
+        missing = tmp_path / "the vendor's"
+        environment = EngineEnvironment("nano-av", {"NANO_AV_SECRETS_HOME": str(missing)})
+        with pytest.raises(PsengineError) as caught:
+            environment.secret("licence.key")
+        make = f"mkdir -m 700 {shlex.quote(str(missing))}"
+        assert str(caught.value) == (
+            f"NANO_AV_SECRETS_HOME: {missing} does not exist; make it ({make}) with licence.key in it, "
+            "or set NANO_AV_SECRETS_HOME to the folder that has licence.key"
+        )
+        assert os.system(make) == 0
+        with pytest.raises(PsengineError, match=r"the vendor's has no licence\.key; put it there, with mode 0600, or"):
+            environment.secret("licence.key")
 
     def test_none_is_read_from_a_folder_that_is_refused(self, environment, private):
         private.chmod(0o755)
