@@ -11,25 +11,27 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from psengine_host.analysis import Analysis, EngineInfo
 from psengine_host.artifacts import Artifact
 from psengine_host.bids import BidPolicy
-from psengine_host.bounty import URL_MIMETYPE, Bounty
+from psengine_host.bounty import LOCAL_LIFETIME, URL_MIMETYPE, Bounty
 from psengine_host.engines.blame import reason
 from psengine_host.engines.found import ENGINES_GROUP, WRAPPERS_GROUP, FoundEngine, Registration, find_engines
 from psengine_host.engines.loaded import Wrapper, as_wrapper, load_engine, require_engine
 from psengine_host.engines.running import Home, Session, context_for
 from psengine_host.environment import DIRECTORIES, environment_prefix
-from psengine_host.errors import ArtifactError, EngineFault
+from psengine_host.errors import ArtifactError, EngineFault, UsageError, shown
 from psengine_host.hookspecs import Context
+from psengine_host.job import Job, working_on
 from psengine_host.network.fetcher import Fetcher
 from psengine_host.obtaining import Obtainer
 from psengine_host.outcome import Outcome
 from psengine_host.pipeline import EngineProfile, Judged, checked, conclude, prepare, process
-from psengine_host.settings import Settings
+from psengine_host.settings import LONGEST_TIMEOUT, HostSettings, Settings
 from psengine_host.spool import Spool
 
 __all__ = ["RunningEngine", "session"]
@@ -123,7 +125,8 @@ class RunningEngine:
 
     def _ask(self, artifact: Artifact, bounty: Bounty, deadline: float) -> Analysis:
         try:
-            answer = self._session.analyze(artifact, bounty, deadline)
+            with working_on(Job(self.name, bounty.id, deadline=deadline)):
+                answer = self._session.analyze(artifact, bounty, deadline)
             return checked(answer, bounty)
         except KeyboardInterrupt:
             raise
@@ -139,7 +142,13 @@ class RunningEngine:
             artifact = Artifact.from_path(artifact)
         if bounty is None:
             mimetype = URL_MIMETYPE if artifact.url is not None else None
-            bounty = Bounty.forge(artifact.artifact_type, artifact.uri, artifact.sha256, mimetype=mimetype)
+            bounty = Bounty.forge(
+                artifact.artifact_type,
+                artifact.uri,
+                artifact.sha256,
+                mimetype=mimetype,
+                lifetime=max(LOCAL_LIFETIME, timedelta(seconds=self._timeout)),
+            )
         return artifact, bounty
 
     @property
@@ -160,6 +169,7 @@ def session(
     environ: Mapping[str, str] | None = None,
     directory: str | os.PathLike[str] | None = None,
     wrappers: Sequence[object] = (),
+    timeout: float = 60.0,
 ) -> Iterator[RunningEngine]:
     """Run an engine's ``setup`` and ``open_session`` around a test, and their ends after it.
 
@@ -178,20 +188,25 @@ def session(
         environ: Variables beside those of the process, which they override.
         directory: Where to make the engine's directories; by default a temporary folder, removed afterwards.
         wrappers: Modules or objects that wrap ``analyze``, the outermost first. Installed ones are not used.
+        timeout: Seconds that one artifact may take, as ``[host] timeout`` says it for the host: ``context.deadline``
+            and the toolkit's functions go by it. Nothing interrupts code of the engine that goes by neither.
 
     Yields:
         The running engine.
 
     Raises:
+        UsageError: ``timeout`` is not more than 0, or longer than a day.
         UnknownEngine: No engine of that name is installed.
         EngineBroken: The engine breaks the contract; the message says how.
         ContractBroken: A wrapper does.
         EngineFault: ``setup``, ``open_session``, ``info`` or the end of one of them failed. An error of the test itself
             comes first: then a failure at the end is logged.
     """
+    if not 0 < timeout <= LONGEST_TIMEOUT:
+        raise UsageError(f"timeout: must be more than 0 and at most {LONGEST_TIMEOUT} seconds, got {shown(timeout)}")
     found = find_engines()[engine] if isinstance(engine, str) else _Given(engine, name or _name_of(engine))
     loaded = require_engine(load_engine(found, [_wrapper(number, plugin) for number, plugin in enumerate(wrappers)]))
-    settings = Settings(engines={loaded.name: dict(config or {})})
+    settings = Settings(host=HostSettings(timeout=timeout), engines={loaded.name: dict(config or {})})
     with (
         Fetcher(settings.network) as fetcher,
         Spool() as spool,

@@ -1,5 +1,6 @@
 import os
 import sys
+import time
 import types
 from datetime import timedelta
 from pathlib import Path
@@ -17,10 +18,13 @@ from psengine_host.errors import (
     EngineFault,
     InvalidAnalysis,
     UnknownEngine,
+    UsageError,
 )
 from psengine_host.hookspecs import hookimpl
+from psengine_host.job import current_job, seconds_left
 from psengine_host.outcome import FailureKind
 from psengine_host.testing import RunningEngine, session
+from psengine_host.toolkit.subprocesses import CommandTimeout, run_command
 
 
 class Engine:
@@ -111,6 +115,60 @@ def test_a_bounty_may_be_given():
     with session(Engine()) as engine:
         assert engine.analyze(b"hello", bounty).bid == 15
         assert engine.process(b"hello", bounty).bounty is bounty
+
+
+class Hanging:
+    """An engine whose scanner never ends, and which says itself how long it may take at most: a minute."""
+
+    @hookimpl
+    def analyze(self, context):
+        self.left = context.deadline - time.monotonic()
+        run_command(["sleep", "60"], timeout="60s")
+
+
+def test_a_scanner_that_hangs_is_ended_at_the_timeout_and_answered():
+    plugin = Hanging()
+    with session(plugin, timeout=0.5) as engine:
+        began = time.monotonic()
+        with pytest.raises(EngineFault, match="analyze: sleep 60 took longer than the 0") as caught:
+            engine.analyze(b"x")
+        assert isinstance(caught.value.__cause__, CommandTimeout)
+        assert 0 < plugin.left <= 0.5
+        outcome = engine.process(b"x")
+        assert time.monotonic() - began < 30
+    assert outcome.failure.kind is FailureKind.TIMEOUT
+    assert outcome.analysis.verdict is Verdict.UNKNOWN
+    assert outcome.analysis.comments[0] == "ERROR:TIMEOUT"
+
+
+class Asked:
+    """An engine that tells which bounty it is asked about, and how long it may take."""
+
+    @hookimpl
+    def analyze(self, context, bounty):
+        job = current_job()
+        assert (job.engine, job.bounty, job.deadline) == ("asked", bounty.id, context.deadline)
+        self.left = seconds_left()
+        return Analysis.benign()
+
+
+@pytest.mark.parametrize(
+    ("given", "least", "most"), [({}, 50, 60), ({"timeout": 100}, 90, 100), ({"timeout": 5}, 0, 5)]
+)
+def test_the_time_for_an_artifact_is_that_of_the_job_in_hand(given, least, most):
+    plugin = Asked()
+    with session(plugin, **given) as engine:
+        for judge in (engine.analyze, engine.process):
+            judge(b"x")
+            assert least < plugin.left <= most
+    assert current_job() is None
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), 86_401])
+def test_a_timeout_that_is_none_is_refused(timeout):
+    with pytest.raises(UsageError) as caught, session(Engine(), timeout=timeout):
+        pytest.fail("it cannot be run")
+    assert str(caught.value) == f"timeout: must be more than 0 and at most 86400 seconds, got {timeout!r}"
 
 
 def test_what_the_engine_declares_not_to_take_is_declined_without_it():
