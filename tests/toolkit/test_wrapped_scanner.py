@@ -1,6 +1,8 @@
 """The engine of the how-to, as the page has it, around real scanners: a script here, a Windows program under Wine."""
 
 import importlib.util
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -30,12 +32,18 @@ def pages():
     return sys.modules[name]
 
 
-def engine_of_the_page(*, changed=False):
-    """The module that a reader has written by the end of the page, or before it is changed for Windows."""
-    first, change = (block for block in pages().read_page(PAGE).blocks if block.file == "psengine_acme.py")
-    assert change.changes
+def sources_of_the_page():
+    """The engine as a reader has written it at first, and as it is changed for a licence and for Windows."""
+    first, *changes = (block for block in pages().read_page(PAGE).blocks if block.file == "psengine_acme.py")
+    assert [change.changes for change in changes] == [True, True]
+    return [first.text, *(pages().merged(first.text, change.text) for change in changes)]
+
+
+def engine_of_the_page(*, windows=False):
+    """The module that a reader has written by the end of the page, or before anything in it is changed."""
+    first, _, for_windows = sources_of_the_page()
     module = types.ModuleType("psengine_acme")
-    exec(compile(pages().merged(first.text, change.text) if changed else first.text, str(PAGE), "exec"), vars(module))
+    exec(compile(for_windows if windows else first, str(PAGE), "exec"), vars(module))
     return module
 
 
@@ -46,7 +54,7 @@ def script(tmp_path):
 
 
 def running(scanner, *, windows=False, **options):
-    return session(engine_of_the_page(changed=windows), environ={"ACME_SCANNER": str(scanner)}, **options)
+    return session(engine_of_the_page(windows=windows), environ={"ACME_SCANNER": str(scanner)}, **options)
 
 
 def test_the_page_shows_the_scanner_that_is_tested():
@@ -61,8 +69,7 @@ def test_both_scanners_are_the_same_program():
 
 
 def test_the_engine_fits_on_a_page():
-    (engine, _) = (block.text for block in pages().read_page(PAGE).blocks if block.file == "psengine_acme.py")
-    assert len(engine.splitlines()) < 66
+    assert len(sources_of_the_page()[0].splitlines()) < 66
 
 
 class TestAScript:
@@ -112,17 +119,46 @@ class TestAScript:
         assert "ended with exit code 2: ERROR: [Errno 2] No such file or directory" in outcome.failure.message
         assert outcome.analysis.verdict is Verdict.UNKNOWN
 
-    def test_a_scanner_that_hangs_is_a_timeout(self, script, monkeypatch):
-        module = engine_of_the_page()
-        with session(module, environ={"ACME_SCANNER": str(script)}) as engine:
+    def test_a_scanner_that_hangs_is_a_timeout(self, script):
+        with session(engine_of_the_page(), environ={"ACME_SCANNER": str(script)}, timeout=1) as engine:
             script.write_text("#!/bin/sh\necho hanging >&2\nsleep 600\n")
-            run_command = module.run_command
-            monkeypatch.setattr(
-                module, "run_command", lambda args, **given: run_command(args, **{**given, "timeout": 1})
-            )
             outcome = engine.process(eicar())
         assert outcome.failure.kind is FailureKind.TIMEOUT
-        assert outcome.failure.message.endswith("took longer than its limit of 1 s and was ended: hanging")
+        assert outcome.failure.message.endswith("that were left for the bounty and was ended: hanging")
+
+    @pytest.mark.parametrize("source", [0, 1], ids=["as it is", "with a licence"])
+    @pytest.mark.parametrize("named", ["in a folder", "one by one"])
+    def test_a_file_that_is_called_as_an_option_is_judged_as_any_other(
+        self, source, named, script, engine_site, tmp_path
+    ):
+        """Without paths from the root the scanner takes the name for an option, and ends with exit code 0."""
+        engine_site.add("acme", sources_of_the_page()[source], distribution="psengine-acme")
+        folder, secrets = tmp_path / "files", tmp_path / "secrets"
+        secrets.mkdir(mode=0o700)
+        (secrets / "licence.key").write_text("1234-5678")
+        (secrets / "licence.key").chmod(0o600)
+        (folder / "-rf").mkdir(parents=True)
+        infected = {"--version", "--update", "-x", "-", "plain", "-rf/--version", "--database=x"}
+        for name in infected:
+            (folder / name).write_bytes(eicar())
+            (folder / f"{name}.txt").write_bytes(b"harmless")
+        names = ["-r", "."] if named == "in a folder" else ["--", *sorted(infected - {"-"}), "./-", "--version.txt"]
+        done = subprocess.run(
+            [sys.executable, "-m", "psengine_host", "analyze", "-e", "acme", "--format", "jsonl", *names],
+            cwd=folder,
+            env=engine_site.env(ACME_SCANNER=str(script), ACME_SECRETS_HOME=str(secrets)),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+        )
+        assert done.returncode == 1, done.stderr.decode()
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        found = {os.path.normpath(row["artifact"]): row["analysis"] for row in rows}
+        assert set(found) >= infected
+        for name, analysis in found.items():
+            expected = ("malicious", "EICAR-Test-File") if name in infected else ("benign", None)
+            assert (analysis["verdict"], analysis.get("metadata", {}).get("malware_family") or None) == expected, name
+        assert len(found) == (2 * len(infected) if named == "in a folder" else len(infected) + 1)
 
 
 @pytest.mark.system("wine")
@@ -148,7 +184,7 @@ class TestAWindowsProgram:
             assert engine.analyze(tmp_path / "a b: FOUND.com").malware_family == "EICAR-Test-File"
 
     def test_trouble_is_a_fault_of_the_scanner(self, program, tmp_path):
-        module = engine_of_the_page(changed=True)
+        module = engine_of_the_page(windows=True)
         with session(module, environ={"ACME_SCANNER": str(program)}, directory=tmp_path) as engine:
             (tmp_path / "state_home/signatures.txt").unlink()
             outcome = engine.process(eicar())
