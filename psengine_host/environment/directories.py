@@ -268,7 +268,7 @@ class EngineEnvironment:
             return []
         variable = self.variable("RUNTIME_DIR")
         fact = f"stands in for a better folder, since {variable} is not set and {lacking}"
-        return [f"{fact}; set {variable} to a folder of mode 0700 on a local file system"]
+        return [f"{fact}; set {variable}, or XDG_RUNTIME_DIR for all engines, to a local folder of mode 0700"]
 
     def _program(self, name: str) -> Path | None:
         given = self.get(name)

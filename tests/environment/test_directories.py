@@ -371,9 +371,19 @@ class TestRuntimeDir:
         [warning] = warnings_in(caplog)
         assert warning == (
             f"YARA_RUNTIME_DIR: {stand_in}/psengine/engines/yara stands in for a better folder, since YARA_RUNTIME_DIR "
-            "is not set and neither is XDG_RUNTIME_DIR; set YARA_RUNTIME_DIR to a folder of mode 0700 on a local file "
-            "system"
+            "is not set and neither is XDG_RUNTIME_DIR; set YARA_RUNTIME_DIR, or XDG_RUNTIME_DIR for all engines, "
+            "to a local folder of mode 0700"
         )
+
+    def test_a_runtime_folder_for_all_engines_is_made_and_not_warned_of(self, tmp_path, monkeypatch, caplog):
+        """What the documentation advises where nobody logs in."""
+        home = tmp_path / "run"
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
+        for engine in ("yara", "nano-av"):
+            folder = EngineEnvironment(engine, {}).runtime_dir
+            assert folder == home / "psengine" / "engines" / engine
+            assert {stat.S_IMODE(place.stat().st_mode) for place in (home, home / "psengine", folder)} == {0o700}
+        assert warnings_in(caplog) == []
 
     def test_an_xdg_runtime_dir_that_is_passed_over_is_named(self, tmp_path, monkeypatch, caplog):
         theirs = tmp_path / "theirs"
