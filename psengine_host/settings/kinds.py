@@ -11,7 +11,7 @@ from typing import Final
 
 from psengine_host.errors import shown
 
-__all__ = ["LONGEST_TIMEOUT", "Boolean", "Choice", "Duration", "Integer", "Kind", "LogLevel", "Size"]
+__all__ = ["LONGEST_TIMEOUT", "Boolean", "Choice", "Duration", "Integer", "Kind", "LogLevel", "Mistakes", "Size"]
 
 LONGEST_TIMEOUT: Final = 86_400
 """Seconds that anything may be allowed: a day."""
@@ -22,6 +22,18 @@ _TRUE: Final = ("1", "true", "yes", "on")
 _FALSE: Final = ("0", "false", "no", "off")
 _LEVELS: Final = ("debug", "info", "warning", "error", "critical", "notset", "warn", "fatal")
 """The names that ``logging`` knows; the last three are there for those who know them."""
+
+
+class Mistakes(ValueError):
+    """Why a list cannot be, where several of its entries may be wrong; as text it is the first reason.
+
+    Args:
+        reasons: What is wrong with each, and what it must be; at least one.
+    """
+
+    def __init__(self, reasons: Iterable[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__(self.reasons[0])
 
 
 class Kind:

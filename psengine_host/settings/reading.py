@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 from psengine_host.errors import SettingsError, nearest, printable_name
 from psengine_host.settings.files import load_file
+from psengine_host.settings.kinds import Mistakes
 from psengine_host.settings.origins import DEFAULT, Origin, Problem
 from psengine_host.settings.sections import KINDS, SECTIONS, Settings, config_path
-from psengine_host.settings.variables import CONFIG_VARIABLE, LENIENT, VARIABLES, misspelt
+from psengine_host.settings.variables import CONFIG_VARIABLE, LENIENT, SHORTEST_BEGINNING, VARIABLES, misspelt
 
 __all__ = ["Examined", "examine", "file_of", "settle", "warn"]
 
@@ -52,7 +53,8 @@ class Examined:
             if key in LENIENT and origin.layer == "environment":
                 self.passed_over.append(f"{origin.name}: {error}; passed over")
             else:
-                self.problems.append(Problem(origin, key, str(error)))
+                reasons = error.reasons if isinstance(error, Mistakes) else (str(error),)
+                self.problems += [Problem(origin, key, reason) for reason in reasons]
         else:
             self.origins[key] = origin
 
@@ -210,8 +212,19 @@ def _unknown(name: str, section: str = "") -> str:
     """Why there is no such setting, with the nearest one, or the one of that name elsewhere."""
     here = SECTIONS[section].KINDS if section else (*Settings.KINDS, *SECTIONS, "engines")
     elsewhere = [setting for setting in KINDS if setting.rpartition(".")[2] == name]
-    offer = nearest(name, here) or (f"; did you mean {elsewhere[0]!r}?" if elsewhere else "")
-    return f"no such setting{offer}"
+    offer = nearest(name, here) or _offered(elsewhere[:1])
+    return f"no such setting{offer or _offered(_longer(name, here)) or _offered(_longer(name, KINDS))}"
+
+
+def _longer(name: str, known: Iterable[str]) -> list[str]:
+    """The known names of which this is the beginning: ``proxy`` for ``proxy_from_environment``."""
+    if len(name) < SHORTEST_BEGINNING:
+        return []
+    return [setting for setting in known if setting.rpartition(".")[2].startswith(f"{name}_")]
+
+
+def _offered(names: list[str]) -> str:
+    return f"; did you mean {' or '.join(map(repr, names))}?" if names else ""
 
 
 # --- the environment and options --------------------------------------------------------------------------------------

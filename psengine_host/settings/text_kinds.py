@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from psengine_host.errors import InvalidValue, shown
-from psengine_host.settings.kinds import Kind
+from psengine_host.settings.kinds import Kind, Mistakes
 from psengine_host.settings.secret import MASK, Secret
 
 __all__ = ["Addresses", "BrokerUrl", "FilePath", "Names", "SecretText", "TaskTemplate", "Text", "masked_url"]
@@ -103,15 +103,10 @@ class Addresses(Kind):
 
     def check(self, value: object) -> None:
         """Each one that the network's guard takes."""
-        entries = _texts(value)
-        if not entries:
-            return
-        from psengine_host.network.guard import NetworkGuard
-
-        try:
-            NetworkGuard(entries)
-        except InvalidValue as error:
-            raise ValueError(f"{error.reason}, got {shown(error.value)}") from None
+        entries, reasons = _sorted_out(value)
+        reasons += filter(None, map(_refused_address, entries))
+        if reasons:
+            raise Mistakes(reasons)
 
     def written(self, value: object) -> object:
         """As a list."""
@@ -212,13 +207,33 @@ def masked_url(text: str) -> str:
 
 
 def _texts(value: object) -> list[str]:
+    entries, reasons = _sorted_out(value)
+    if reasons:
+        raise Mistakes(reasons)
+    return entries
+
+
+def _sorted_out(value: object) -> tuple[list[str], list[str]]:
+    """The texts in a list, and what is wrong with each entry that is none."""
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
         raise ValueError(f"must be a list of texts, got {shown(value)}")
-    entries = list(value)
-    for entry in entries:
-        if not isinstance(entry, str) or not _is_text(entry):
-            raise ValueError(f"must be a list of texts, and one is {shown(entry)}")
-    return entries
+    entries, reasons = [], []
+    for entry in value:
+        if isinstance(entry, str) and _is_text(entry):
+            entries.append(entry)
+        else:
+            reasons.append(f"must be a list of texts, and one is {shown(entry)}")
+    return entries, reasons
+
+
+def _refused_address(entry: str) -> str:
+    from psengine_host.network.guard import NetworkGuard
+
+    try:
+        NetworkGuard([entry])
+    except InvalidValue as error:
+        return f"{error.reason}, got {shown(entry)}"
+    return ""
 
 
 def _is_text(value: str) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from psengine_host.settings.sections import KINDS
+from psengine_host.settings.sections import KINDS, SECTIONS
 
-__all__ = ["CONFIG_VARIABLE", "LENIENT", "VARIABLES", "misspelt"]
+__all__ = ["CONFIG_VARIABLE", "LENIENT", "SHORTEST_BEGINNING", "VARIABLES", "misspelt"]
 
 CONFIG_VARIABLE: Final = "PSENGINE_CONFIG"
 
@@ -34,6 +34,9 @@ VARIABLES: Final[Mapping[str, str]] = {setting: _NAMED.get(setting, _usual(setti
 
 LENIENT: Final = ("log.level", "log.format")
 """Settings whose variables belong to other programs too: what cannot be in them is passed over, never an error."""
+
+SHORTEST_BEGINNING: Final = 3
+"""Characters of a name at least, for it to be taken as the beginning of a longer one."""
 
 _OTHERS: Final = (CONFIG_VARIABLE, "PSENGINE_DEBUG")
 _PREFIX: Final = "PSENGINE_"
@@ -62,6 +65,13 @@ def misspelt(names: Iterable[str]) -> list[tuple[str, str]]:
     found = []
     for name in sorted(unknown):
         alike = difflib.get_close_matches(name.removeprefix(_PREFIX)[:64], endings, n=1, cutoff=_ALIKE)
-        if alike:
-            found.append((name, endings[alike[0]]))
+        longer = alike or [ending for ending in endings if _begins(name.removeprefix(_PREFIX), ending)]
+        if longer:
+            found.append((name, endings[longer[0]]))
     return found
+
+
+def _begins(name: str, known: str) -> bool:
+    """Whether a name is the beginning of a known one, section and all: ``NETWORK_PROXY``, not ``NETWORK``."""
+    section, _, rest = name.partition("_")
+    return section.lower() in SECTIONS and len(rest) >= SHORTEST_BEGINNING and known.startswith(f"{name}_")

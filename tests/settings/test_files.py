@@ -16,6 +16,9 @@ from psengine_host.errors import SettingsError
 from psengine_host.settings import Settings
 from psengine_host.settings.files import LONGEST_FILE, load_file
 
+TWICE = "a setting or a table is there twice, or one is both; leave one out"
+NOTHING_ADDED = "is written in { }, so that nothing can be added to it elsewhere"
+
 
 @pytest.fixture
 def written(tmp_path):
@@ -142,7 +145,13 @@ class TestWhatIsNoToml:
             (b"[ a" + b" . 'a b'" * 100_000 + b" ]", "a key has more than 100 parts"),
             (b"[host]\ntimeout = " + b"9" * 5_000, "holds a number of thousands of digits"),
             (b"[host\ntimeout = 5", "Expected ']' at the end of a table declaration (at line 1, column 6)"),
-            (b"[host]\n[host]", "Cannot declare ('host',) twice (at line 2, column 6)"),
+            (b"[host]\n[host]", "the table [host] is there twice; make it one (at line 2, column 6)"),
+            (b"[a.b]\n[a]\n[a.b]", "the table [a.b] is there twice; make it one (at line 3, column 5)"),
+            (b"[a.b]\n[a]\nb.c=1\n\n", "the table [a.b] is there twice; make it one (at line 3, column 6)"),
+            (b"[host]\ntries=1\ntries=2\n", f"{TWICE} (at line 3, column 8)"),
+            (b"host=1\n[host]\n", f"{TWICE} (at line 2, column 6)"),
+            (b"[a]\nb={c=1,c=2}", "the setting c is there twice; leave one out (at line 2, column 11)"),
+            (b"a={b=1}\na.c=1\n", f"the table [a] {NOTHING_ADDED} (at line 2, column 6)"),
             (b"a = '\x00'", "Found invalid character '\\x00' (at line 1, column 6)"),
         ],
     )

@@ -218,6 +218,14 @@ class TestRefused:
             ('"" = 5', '"": no such setting'),
             ("[bids]\npolcy = 'median'", "bids.polcy: no such setting; did you mean 'policy'?"),
             ("[network]\nallowed = []", "network.allowed: no such setting; did you mean 'allow'?"),
+            ("[network]\nproxy = ''", "network.proxy: no such setting; did you mean 'proxy_from_environment'?"),
+            ("[host]\nproxy = ''", "host.proxy: no such setting; did you mean 'network.proxy_from_environment'?"),
+            (
+                "[network]\nmax = 5",
+                "network.max: no such setting; did you mean 'max_artifact_size' or 'max_redirects'?",
+            ),
+            ("[network]\npr = 5", "network.pr: no such setting"),
+            ("[network]\nprox = 5", "network.prox: no such setting"),
             ("[bids]\nmax_size = 5", "bids.max_size: no such setting; did you mean 'spool.max_size'?"),
             ("[engine.yara]", "engine: no such setting; did you mean 'engines'?"),
             ("[host]\ntimeout = '5 parsecs'", f"host.timeout: '5 parsecs' is no duration; {DURATION}"),
@@ -253,6 +261,23 @@ class TestRefused:
     )
     def test_with_file_key_and_value(self, written, text, message):
         assert refusal(written(text)) == message
+
+    def test_each_entry_of_a_list_that_cannot_be_is_a_mistake(self, written):
+        expected = "must be a host, an address or a network, such as store.internal, 10.1.2.3:9000 or 10.1.0.0/16, got"
+        entries = "'http://127.0.0.1:8765/', '::1', 5, '10.1.2.3/16', '300.1.1.1'"
+        path = written(f"enabled_engines = ['a', 1, true]\n[network]\nallow = [{entries}]\n")
+        assert [(problem.key, problem.reason) for problem in examine(path, {}).problems] == [
+            ("enabled_engines", "must be a list of texts, and one is 1"),
+            ("enabled_engines", "must be a list of texts, and one is True"),
+            ("network.allow", "must be a list of texts, and one is 5"),
+            ("network.allow", f"{expected} 'http://127.0.0.1:8765/'"),
+            ("network.allow", "has bits set beyond its prefix; write 10.1.0.0/16, got '10.1.2.3/16'"),
+            ("network.allow", f"{expected} '300.1.1.1'"),
+        ]
+        told = examine(written(""), {"PSENGINE_NETWORK_ALLOW": "a b,::1,c d"}).problems
+        assert [str(problem) for problem in told] == [
+            f"PSENGINE_NETWORK_ALLOW: network.allow: {expected} '{entry}'" for entry in ("a b", "c d")
+        ]
 
     def test_of_several_mistakes_the_first_and_how_many_more(self, written):
         path = written("[host]\ntimeuot = 5\nclose_timeout = 0\n[bids]\npolicy = 1\n")
