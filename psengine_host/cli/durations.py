@@ -6,8 +6,6 @@ from typing import Any
 
 import click
 
-from psengine_host.quantities import format_duration, parse_duration
-
 __all__ = ["Duration"]
 
 
@@ -17,13 +15,10 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
-        """Seconds."""
-        from psengine_host.settings import LONGEST_TIMEOUT
+        """Seconds, or what a setting that cannot be is told."""
+        from psengine_host.settings import kinds
 
         try:
-            seconds = parse_duration(value)
+            return kinds.Duration().parse(value, "")
         except ValueError as error:
             self.fail(str(error), param, ctx)
-        if not 0 < seconds <= LONGEST_TIMEOUT:
-            self.fail(f"{value} is not more than 0 and at most {format_duration(LONGEST_TIMEOUT)}", param, ctx)
-        return seconds
