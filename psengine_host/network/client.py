@@ -285,7 +285,8 @@ def _as_ours(error: Exception, url: URL, attempt: Attempt, read_timeout: float) 
     match error:
         case aiohttp.ClientConnectorCertificateError():
             return BadAnswer(
-                f"the TLS certificate of {error.host}:{error.port} is not trusted: {_detail(error.certificate_error)}"
+                f"the TLS certificate of {error.host}:{error.port} is not trusted: {_detail(error.certificate_error)}; "
+                "for a private authority set network.ca_file"
             )
         case aiohttp.ClientHttpProxyError():
             answered = f"the proxy refuses to connect to {where}: {error.status} {_detail(error.message)}"

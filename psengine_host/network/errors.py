@@ -54,7 +54,8 @@ class ForbiddenAddress(NetworkError):
         self.host = host
         led = f" ({clean(host)})" if host is not None and host.strip("[]") != address else ""
         super().__init__(
-            f"connecting to {clean(address)}{led} is forbidden: {reason}; an operator can allow it in [network] allow"
+            f"connecting to {clean(address)}{led} is forbidden: {reason}; "
+            "the setting network.allow, or PSENGINE_NETWORK_ALLOW, can permit it"
         )
 
     def __reduce__(self) -> tuple[type[ForbiddenAddress], tuple[str, str, str | None]]:

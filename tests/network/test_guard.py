@@ -120,7 +120,7 @@ def test_the_message_names_the_address_the_host_and_the_way_out():
         NetworkGuard().check("169.254.169.254", "evil.example")
     assert str(caught.value) == (
         "connecting to 169.254.169.254 (evil.example) is forbidden: a link-local address; "
-        "an operator can allow it in [network] allow"
+        "the setting network.allow, or PSENGINE_NETWORK_ALLOW, can permit it"
     )
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
