@@ -69,7 +69,7 @@ def checked_settings(config: str | None) -> Report:
 
     examined = examine(config)
     lines = [f"error: {problem}" for problem in examined.problems]
-    lines += [f"warning: {doubt}" for doubt in doubts(examined, find_engines())]
+    lines += [f"warning: {doubt}" for doubt in doubts(examined, find_engines(), os.environ)]
     if examined.problems:
         return Report(lines, USAGE)
     try:

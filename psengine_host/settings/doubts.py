@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 from psengine_host.errors import nearest, printable_name
@@ -13,6 +13,7 @@ from psengine_host.logs.secrets import secrets_in
 from psengine_host.settings.origins import DEFAULT
 from psengine_host.settings.reading import Examined
 from psengine_host.settings.sections import KINDS
+from psengine_host.settings.surroundings import folder_doubts, misspelt_of_engines
 
 __all__ = ["UNUSED", "doubts"]
 
@@ -21,14 +22,17 @@ UNUSED: Final = ("celery", "webhook")
 _OPEN = stat.S_IRGRP | stat.S_IROTH
 
 
-def doubts(examined: Examined, installed: Collection[str]) -> Iterator[str]:
+def doubts(examined: Examined, installed: Collection[str], environ: Mapping[str, str]) -> Iterator[str]:
     """What a check of the settings tells although nothing is wrong: one line each.
 
     Args:
         examined: What all layers say.
         installed: The names of the engines that are installed.
+        environ: The environment.
     """
     yield from (*examined.warnings, *examined.passed_over)
+    yield from misspelt_of_engines(environ, installed)
+    yield from folder_doubts(environ)
     if examined.values.get("enabled_engines") == frozenset():
         yield f"{examined.origins['enabled_engines']}: enabled_engines: is empty, so that no engine is used"
     named = {name: f"engines.{name}" for name in examined.values.get("engines", ())}

@@ -102,7 +102,7 @@ class Program:
     def env(self, **variables: str) -> dict[str, str]:
         # PYTHONUNBUFFERED would hide what is lost or late in a buffer.
         places = {"TMPDIR": str(self.spools), "TMPPREFIX": str(self.spools)}
-        return self._environment(PYTHONUNBUFFERED="", **places, **variables)
+        return self._environment(PYTHONUNBUFFERED="", **places | variables)
 
     def start(self, *arguments: object, **options: Any) -> "subprocess.Popen[bytes]":
         env = options.pop("env", None) or {}

@@ -215,6 +215,55 @@ class TestCheck:
         told = "psengine.toml: enabled_engines: is empty, so that no engine is used"
         assert config("check", env={"PSENGINE_ENGINES": ""}).out == f"warning: {told}\nok: psengine.toml\n"
 
+    def test_a_folder_for_temporary_files_that_takes_nothing(self, psengine, judge, work):
+        (work / "file").touch()
+        ended = psengine("config", "check", env={"TMPPREFIX": "nowhere", "TMPDIR": "file"})
+        assert ended.code == 0
+        assert ended.out.splitlines()[:-1] == [
+            "warning: TMPPREFIX: nowhere: no such folder; artifacts that need the spool fail",
+            "warning: TMPDIR: file: is no folder; the host takes another, and other programs may fail",
+        ]
+        ended = psengine("config", "check", env={"TMPPREFIX": "/proc/self/fd"})  # where not even root can make anything
+        assert re.search(r"^warning: TMPPREFIX: /proc/self/fd: nothing can be made in it \([a-z ]+\); ", ended.out)
+        for good in ("", "."):
+            assert psengine("config", "check", env={"TMPPREFIX": good, "TMPDIR": good}).out.startswith("ok: ")
+        assert os.listdir(work) == ["file"]
+
+    def test_the_warnings_of_temporary_folders_are_true(self, psengine, judge):
+        failed = psengine("analyze", "-", stdin=b"x", env={"TMPPREFIX": "/nowhere/at/all"})
+        assert failed.code == 3
+        assert "cannot make a spool directory in /nowhere/at/all" in failed.row["error"]["message"]
+        judged = psengine("analyze", "-", stdin=b"x", env={"TMPPREFIX": "", "TMPDIR": "/nowhere/at/all"})
+        assert judged.row["analysis"]["verdict"] == "benign"
+
+    def test_a_misspelt_variable_of_an_engine(self, psengine, engine_site):
+        for name in ("nano", "nano-av"):
+            engine_site.add(name, "import os; os._exit(77)")
+        misspelt = {"NANO_RUNTIME_DIRS": "NANO_RUNTIME_DIR", "NANO_AV_SECRET_HOME": "NANO_AV_SECRETS_HOME"}
+        misspelt |= {"NANO_AV_SCANER": "NANO_AV_SCANNER", "NANO_SDKHOME": "NANO_SDK_HOME"}
+        rightly = ("NANO_AV_PATH", "NANO_STATE_HOME", "NANO_RULES", "NANO_AV_API_KEY", "NANO_DB_PATH", "NANO_DATA_DIR")
+        others = ("ABSENT_RUNTIME_DIRS", "NANO_", "NANO", "nano_runtime_dirs", "RUNTIME_DIRS", "NANO_CONFIG_FILE")
+        ended = psengine("config", "check", env=dict.fromkeys((*misspelt, *rightly, *others), "/x"))
+        engines = {name: "nano-av" if name.startswith("NANO_AV_") else "nano" for name in misspelt}
+        assert ended.code == 0
+        assert ended.out.splitlines()[:-1] == [
+            f"warning: {name}: no such variable, unless engine {engines[name]} has it of its own;"
+            f" did you mean '{misspelt[name]}'?"
+            for name in sorted(misspelt)
+        ]
+        assert psengine("config", "check", env=dict.fromkeys(misspelt, "")).out.startswith("ok: ")
+
+    def test_every_entry_of_a_list(self, config, written):
+        written('network.allow = ["http://127.0.0.1:8765/", "::1", "300.1.1.1"]')
+        ended = config("check")
+        assert ended.code == 2
+        assert re.findall(
+            r"^error: psengine\.toml: network\.allow: must be .*, got (.*)$", ended.out, re.MULTILINE
+        ) == [
+            "'http://127.0.0.1:8765/'",
+            "'300.1.1.1'",
+        ]
+
     @pytest.mark.parametrize(
         ("make", "message"),
         [
