@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import time
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from psengine_host.network.fetcher import Fetcher
 
 __all__ = ["Obtainer"]
+
+logger = logging.getLogger(__name__)
 
 _MAX_URL: Final = 1 << 16
 """Bytes of a ``text/uri-list`` at most."""
@@ -138,10 +141,11 @@ class Obtainer:
 
     def _fetch(self, bounty: Bounty, deadline: float) -> Holding:
         """Fetch the artifact of a bounty over the network, and hold it."""
-        from psengine_host.network.errors import FetchError, Unreachable
+        from psengine_host.network.errors import FetchError, Unreachable, masked
 
         if (holding := self._store.find(bounty.sha256, bounty)) is not None:
             return holding  # another's fetch has ended between the first look and this turn
+        began = time.monotonic()
         with self._spool.deposit(KEPT_IN_MEMORY) as deposit:
             destination = cast(BinaryIO, deposit)  # as much of a file as a fetch needs
             try:
@@ -152,6 +156,9 @@ class Obtainer:
                 raise NotFetched(error.reason, for_want_of_time=late) from error
             except OSError as error:
                 raise NotFetched(f"cannot be written to the spool: {error.strerror or error}") from error
+            if logger.isEnabledFor(logging.INFO):
+                seconds = time.monotonic() - began
+                logger.info("fetched %s: %d bytes in %.3f s", masked(bounty.artifact_uri), fetched.size, seconds)
             return self._store.add(kept, fetched.sha256, fetched.size, bounty)
 
 

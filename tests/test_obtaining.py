@@ -1,5 +1,6 @@
 import hashlib
 import os
+import re
 import stat
 import threading
 import time
@@ -534,3 +535,11 @@ class TestUrls:
     )
     def test_what_carries_no_url(self, obtain, carried, message):
         assert refusal(obtain, url_bounty(f"data:text/uri-list,{carried}")) == message
+
+
+def test_what_was_fetched_is_told_to_who_listens(httpserver, obtain, caplog):
+    httpserver.expect_request("/a").respond_with_data(b"content")
+    with caplog.at_level("INFO", logger="psengine_host.obtaining"):
+        obtain(bounty(httpserver.url_for("/a?nonce=hidden"))).close()
+    [message] = [each.getMessage() for each in caplog.records if each.name == "psengine_host.obtaining"]
+    assert re.fullmatch(rf"fetched {re.escape(httpserver.url_for('/a'))}\?…: 7 bytes in \d+\.\d{{3}} s", message)

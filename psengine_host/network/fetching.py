@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import random
 import time
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -17,7 +18,7 @@ import msgspec
 
 from psengine_host.network.content_coding import decoder_for
 from psengine_host.network.data_uris import decode_data_uri, is_data_uri
-from psengine_host.network.errors import BadAnswer, FetchError, NetworkError, Unreachable, clean
+from psengine_host.network.errors import BadAnswer, FetchError, NetworkError, Unreachable, clean, masked
 from psengine_host.network.retry_after import retry_after_seconds
 from psengine_host.network.schemes import require_http
 from psengine_host.network.transient import is_transient
@@ -31,6 +32,8 @@ __all__ = ["FetchLimits", "Fetched", "fetch", "fetch_data", "require_fetchable"]
 
 _ASIDE: Final = 1 << 20
 """Bytes of an artifact that are written and hashed where they arrive; more are passed to another thread."""
+logger = logging.getLogger(__name__)
+
 _CONTENT: Final = (200, 203)
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _TAKEN: Final = "http, https and data"
@@ -170,6 +173,7 @@ async def _try_and_retry(client: HttpClient, uri: str, sink: _Sink, limits: Fetc
             if wait >= left:
                 reason = f"{error.reason}{tried}; the next try would be in {wait:.1f} s, {left:.1f} s are left"
                 raise Unreachable(reason) from error
+            logger.info("fetching %s: %s; try %d in %.1f s", masked(uri), error.reason, number + 1, wait)
         else:
             return
         await asyncio.sleep(wait)
@@ -192,9 +196,11 @@ async def _one_try(client: HttpClient, uri: str, sink: _Sink, limits: FetchLimit
         if location is None:
             return
         try:
-            url = redirect_target(url, location)
+            target = redirect_target(url, location)
         except BadAnswer as error:
             raise BadAnswer(f"redirected to where nothing is fetched from: {error}") from error
+        logger.info("fetching %s: redirected to %s", masked(str(url)), masked(str(target)))
+        url = target
     raise BadAnswer(f"more than {limits.max_redirects} redirects")
 
 

@@ -894,3 +894,25 @@ def test_aiohttp_is_imported_by_those_who_connect_only():
 def test_limits_that_leave_nothing_are_refused(limit, message):
     with pytest.raises(ValueError, match=message):
         FetchLimits(**limit)
+
+
+def test_redirects_and_tries_are_told_to_who_listens_without_what_is_secret(serve, guard, soon, caplog):
+    def script(c):
+        if c.number == 1:
+            c.answer(302, Location="/there?nonce=hidden")
+        elif c.number == 2:
+            c.answer(503)
+        else:
+            c.answer(200, BODY)
+
+    server = serve(script)
+    uri = f"http://user:hidden@127.0.0.1:{server.port}/here?key=hidden"
+    with caplog.at_level("INFO", logger="psengine_host.network.fetching"):
+        fetch_now(uri, io.BytesIO(), limits=QUICK, guard=guard, deadline=soon)
+    said = [record.getMessage() for record in caplog.records if record.name == "psengine_host.network.fetching"]
+    here = f"http://***@127.0.0.1:{server.port}/here?…"
+    assert said == [
+        f"fetching {here}: redirected to {server.url}/there?…",
+        f"fetching {here}: answered 503 Because; try 2 in 0.0 s",
+    ]
+    assert "hidden" not in caplog.text
