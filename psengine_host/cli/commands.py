@@ -29,6 +29,8 @@ def command(context: click.Context, engine: str, arguments: tuple[str, ...]) -> 
     if engine in ("-h", "--help"):
         click.echo(context.get_help())
         return 0
+    if engine.startswith("-"):
+        raise click.NoSuchOption(engine.partition("=")[0], ctx=context)
     from psengine_host.cli.commands_run import run_function
 
     path = f"{context.command_path} {engine}" if state.engine is None else context.command_path

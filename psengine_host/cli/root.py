@@ -93,7 +93,20 @@ class LazyGroup(click.Group):
         state = ctx.ensure_object(State)
         state.config, state.engine, state.debug = ctx.params["config"], self.engine, ctx.params["debug"]
         with telling_closed_pipes():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except click.NoSuchOption as error:
+                raise (self._misplaced(error, ctx) or error) from None
+
+    def _misplaced(self, error: click.NoSuchOption, ctx: click.Context) -> click.UsageError | None:
+        """What to say where the command has no such option, and the group has."""
+        option = next((one for one in self.params if error.option_name in one.opts), None)
+        if option is None or error.ctx is None:
+            return None
+        value = "" if not isinstance(option, click.Option) or option.is_flag or option.count else f" {option.metavar}"
+        command = error.ctx.command_path.removeprefix(f"{ctx.command_path} ")
+        right = f"{ctx.command_path} {error.option_name}{value} {command} …"
+        return click.UsageError(f"option {error.option_name} goes before the command: {right}", error.ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """The names of the commands."""
