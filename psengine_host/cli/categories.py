@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import click
 
+from psengine_host.cli.output_format import format_option
+
 __all__ = ["command"]
 
 
 @click.command("categories")
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["text", "json"], case_sensitive=False),
-    default="text",
-    show_default=True,
-    help="How to write them.",
-)
+@format_option("How to write them.")
 def command(output_format: str) -> None:
     """List the categories of file types that an engine may say it takes, with their mimetypes."""
     from psengine_host.filetypes import CATEGORIES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from psengine_host.cli.output_format import format_option
 from psengine_host.cli.root import State
 
 __all__ = ["command"]
@@ -16,14 +17,7 @@ def command() -> None:
 
 @command.command("show")
 @click.option("--origin", is_flag=True, help="Show where each value comes from.")
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["text", "json", "toml"], case_sensitive=False),
-    default="text",
-    show_default=True,
-    help="How to write them; toml can be saved as a settings file.",
-)
+@format_option("How to write them; toml can be saved as a settings file.", "toml")
 @click.pass_obj
 def show(state: State, origin: bool, output_format: str) -> None:
     """Show every setting, with secrets masked."""

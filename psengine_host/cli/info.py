@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from psengine_host.cli.engine_argument import engine_argument
+from psengine_host.cli.output_format import format_option
 from psengine_host.cli.root import State
 
 if TYPE_CHECKING:
@@ -17,14 +18,7 @@ __all__ = ["command"]
 
 @click.command("info")
 @engine_argument
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["text", "json"], case_sensitive=False),
-    default="text",
-    show_default=True,
-    help="How to write it.",
-)
+@format_option("How to write it.")
 @click.pass_obj
 def command(state: State, engine: str, output_format: str) -> None:
     """Load and start an engine; show its versions, what it takes, its hooks and its directories."""

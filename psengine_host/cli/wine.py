@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from psengine_host.cli.output_format import format_option
 from psengine_host.cli.program import OK
 from psengine_host.errors import printable_name
 
@@ -46,14 +47,7 @@ def kill() -> None:
 
 
 @command.command("status", epilog="Exit codes: 0 it runs; 3 it does not; 2 there is no telling.")
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["text", "json"], case_sensitive=False),
-    default="text",
-    show_default=True,
-    help="How to write it.",
-)
+@format_option("How to write it.")
 def status(output_format: str) -> int:
     """Show whether a wineserver runs; none is started by asking."""
     from psengine_host.errors import UsageError
