@@ -117,11 +117,15 @@ def _run(command: click.Command, arguments: list[str] | None, state: State, inte
 
 
 def _complain(error: Exception, state: State, message: str | None = None) -> None:
+    message = one_line(error) if message is None else message
+    if state.log is not None and state.log.is_json:
+        state.log.complain(message, error if state.debug else None)
+        return
     if state.debug:
         import traceback
 
         click.echo(_masked("".join(traceback.format_exception(error)), state), err=True, nl=False)
-    click.echo(f"psengine: {one_line(error) if message is None else message}", err=True)
+    click.echo(f"psengine: {message}", err=True)
 
 
 def _masked(text: str, state: State) -> str:

@@ -106,6 +106,21 @@ class Log:
         """
         return self._the_masks()(text)
 
+    @property
+    def is_json(self) -> bool:
+        """Whether records are lines of JSON."""
+        return self._json
+
+    def complain(self, message: str, error: BaseException | None = None) -> None:
+        """Write why the program ends, as a record of the logger ``psengine``, whatever the level.
+
+        Args:
+            message: One line.
+            error: What was raised, for its traceback; None where that is not asked for.
+        """
+        raised = None if error is None else (type(error), error, error.__traceback__)
+        self._handler.handle(logging.LogRecord("psengine", logging.ERROR, __file__, 0, "%s", (message,), raised))
+
     def close(self) -> None:
         """Put everything back as it was before; closing twice is harmless."""
         if self._before is None:

@@ -130,6 +130,46 @@ class TestPrecedence:
         assert said(psengine.ended(process.returncode, out, err)) == LEVELS[3:]
 
 
+class TestTheLastLine:
+    """Why the program ends is a record too, where records are JSON."""
+
+    UNKNOWN = "no engine is called 'absent'; 'psengine list-engines' shows all"
+
+    @pytest.mark.parametrize("options", [[], ["-qq"]])
+    def test_it_is_json_whatever_the_level(self, psengine, talker, options):
+        ended = psengine(*options, "info", "absent", env={"LOG_FORMAT": "json"})
+        record = json.loads(ended.err)
+        assert record.pop("timestamp")
+        nothing = dict.fromkeys(("engine", "bounty", "delivery"))
+        assert record == {"level": "error", "logger": "psengine", "message": self.UNKNOWN, **nothing}
+        assert (ended.code, ended.out) == (2, "")
+        assert psengine(*options, "info", "absent") == (2, "", f"psengine: {self.UNKNOWN}\n")
+
+    def test_a_traceback_is_in_the_record(self, psengine, talker):
+        record = json.loads(psengine("--debug", "info", "absent", env={"LOG_FORMAT": "json"}).err.splitlines()[-1])
+        assert record["message"] == self.UNKNOWN
+        assert record["exception"].startswith("Traceback (most recent call last):\n")
+        assert record["exception"].endswith(f"psengine_host.errors.UnknownEngine: {self.UNKNOWN}")
+
+    def test_the_settings_say_so_too_once_they_are_read(self, psengine, talker, work):
+        (work / "json.toml").write_text('[log]\nformat = "json"\n')
+        ended = psengine("--config", "json.toml", "info", "absent")
+        assert (ended.code, json.loads(ended.err)["message"]) == (2, self.UNKNOWN)
+        (work / "json.toml").write_text('[log]\nformat = "json"\nlevle = 1\n')
+        ended = psengine("--config", "json.toml", "info", "absent")
+        assert ended.err == "psengine: json.toml: log.levle: no such setting; did you mean 'level'?\n"
+
+    def test_what_click_says_of_usage_stays_text(self, psengine, talker):
+        ended = psengine("analyze", "--absent", env={"LOG_FORMAT": "json"})
+        assert ended.usage_error == "Error: No such option '--absent'."
+
+    def test_an_output_that_cannot_be_written(self, psengine, talker):
+        with open("/dev/full", "wb") as full:
+            ended = psengine("list-engines", stdout=full, env={"LOG_FORMAT": "json"})
+        assert ended.code == 3
+        assert json.loads(ended.err)["message"] == "the output cannot be written: no space left on device"
+
+
 class TestTerminal:
     @pytest.fixture
     def run(self, psengine, terminal, talker):
