@@ -16,20 +16,17 @@ LONGEST_FILE: Final = 1 << 20
 """Bytes of a settings file at most."""
 _PIPE_PATIENCE: Final = 10.0
 """Seconds that whoever writes into a pipe (``--config <(…)``) may take."""
-_PART: Final = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*"""
 _TWICE: Final = (
+    (r"Cannot (?:declare|redefine namespace) \((.*?),?\)(?: twice)?", "the table [{}] is there twice; make it one"),
     (
-        re.compile(r"Cannot (?:declare|redefine namespace) \((.*?),?\)(?: twice)?"),
-        "the table [{}] is there twice; make it one",
-    ),
-    (
-        re.compile(r"Cannot mutate immutable namespace \((.*?),?\)"),
+        r"Cannot mutate immutable namespace \((.*?),?\)",
         "the table [{}] is written in {{ }}, so that nothing can be added to it elsewhere",
     ),
-    (re.compile(r"Cannot overwrite a value"), "a setting or a table is there twice, or one is both; leave one out"),
-    (re.compile(r"Duplicate inline table key '(.*?)'"), "the setting {} is there twice; leave one out"),
+    (r"Cannot overwrite a value", "a setting or a table is there twice, or one is both; leave one out"),
+    (r"Duplicate inline table key '(.*?)'", "the setting {} is there twice; leave one out"),
 )
 """What ``tomllib`` says where a name is used again, which speaks of its own workings, and plain words for it."""
+_PART: Final = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*"""
 _LONG_KEY: Final = re.compile(rf"(?<![\w-])(?:{_PART}\.[ \t]*){{100}}")
 """A key of more than 100 parts: tomllib takes minutes for one of 100,000."""
 
@@ -136,7 +133,7 @@ def _parsed(raw: bytes) -> dict[str, Any]:
 def _in_plain_words(message: str) -> str:
     """What the parser says, with the place that it names; as it is where that is plain enough."""
     for pattern, words in _TWICE:
-        if found := pattern.match(message):
+        if found := re.match(pattern, message):
             key = ".".join(re.findall(r"'([^']*)'", found[1])) or found[1] if found.groups() else ""
             return words.format(key) + message[found.end() :]
     return message
