@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from psengine_host.job import Job, working_on
+from psengine_host import job
 from psengine_host.outcome import Outcome
 
 __all__ = ["QUEUE_LENGTH", "Listener"]
@@ -97,9 +97,9 @@ class Listener:
                 except IndexError:  # empty, or emptied just now by whoever gave this listener up
                     break
                 self._busy_since = time.monotonic()
-                deadline = self._busy_since + self._timeout
-                with working_on(Job(outcome.engine, outcome.bounty.id, deadline=deadline)):
-                    self._hear(outcome)
+                token = job.begin(outcome.engine, outcome.bounty.id, self._busy_since + self._timeout)
+                self._hear(outcome)
+                job.end(token)
                 self._busy_since = 0.0
             with self._wake:
                 if self._given_up or (self._closing and not self._queue):
