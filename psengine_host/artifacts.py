@@ -7,14 +7,14 @@ import io
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol, Self, TypeAlias
+from typing import BinaryIO, Final, NamedTuple, Protocol, Self, TypeAlias
 
 from psengine_host.bounty import URL_MIMETYPE, ArtifactType
 from psengine_host.errors import ArtifactError, ArtifactUnavailable, printable_name
 from psengine_host.local_names import file_uri
 from psengine_host.spool import Spool
 
-__all__ = ["KEPT_IN_MEMORY", "Artifact", "Lease"]
+__all__ = ["KEPT_IN_MEMORY", "Artifact", "Handover", "Lease"]
 
 KEPT_IN_MEMORY: Final = 1 << 20
 """Bytes up to which a file is read once and kept, so that hash, type and engine see the very same bytes: 1 MiB."""
@@ -61,6 +61,30 @@ class Lease(Protocol):
 
     def release(self) -> None:
         """Give the share back; doing it again changes nothing."""
+
+
+class Handover(NamedTuple):
+    """What another process needs to have the same artifact, as long as it is open here.
+
+    Attributes:
+        name: What it is called in messages.
+        url: The URL of a URL artifact.
+        content: The bytes, where they are few.
+        path: The file that holds them, where they are not.
+        sha256: Their SHA-256, where it is known.
+        size: How many there are.
+        mimetype: Their type, where it is known.
+        state: What tells that the file was written to since.
+    """
+
+    name: str
+    url: str | None
+    content: bytes | None
+    path: str | None
+    sha256: str | None
+    size: int | None
+    mimetype: str | None
+    state: _State | None
 
 
 def _absolute(path: str) -> str:
@@ -330,6 +354,44 @@ class Artifact:
         return self._stream()
 
     # --- for the host -----------------------------------------------------------------------------------------------
+
+    def handover(self, most: int) -> Handover:
+        """What another process needs to have this artifact.
+
+        Args:
+            most: Bytes that are handed over as they are; more are in a file.
+
+        Raises:
+            ArtifactError: The file cannot be written, or the artifact is closed.
+        """
+        self._check_open()
+        content = self._content
+        if content is not None and len(content) <= most:
+            return Handover(self.name, self.url, content, None, self._sha256, len(content), self._mimetype, None)
+        path = os.fspath(self.path)
+        return Handover(self.name, self.url, None, path, self._sha256, self._size, self._mimetype, self._state)
+
+    @classmethod
+    def from_handover(cls, handover: Handover, spool: Spool) -> Self:
+        """The artifact that another process has.
+
+        Args:
+            handover: What it says of it.
+            spool: Where a file goes that is made of its bytes.
+
+        Raises:
+            ArtifactError: It is in a file, which is not there any more or is another one.
+        """
+        name, url, content, path, sha256, size, mimetype, state = handover
+        artifact = cls(name=name, path=path, content=content, url=url, spool=spool)
+        artifact._sha256 = sha256
+        artifact._mimetype = mimetype
+        if path is not None:
+            artifact._size = size
+            artifact._state = state
+            artifact._seen_on_disk = True
+            artifact.check_unchanged()
+        return artifact
 
     def check_sha256(self, announced: str | None, *others: str) -> None:
         """Make sure that the artifact is the one that a bounty speaks of.

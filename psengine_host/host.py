@@ -14,7 +14,7 @@ import msgspec
 
 from psengine_host.artifacts import Artifact
 from psengine_host.backends import Backend, BackendServices, create_backend
-from psengine_host.bounty import LOCAL_LIFETIME, URL_MIMETYPE, Bounty
+from psengine_host.bounty import LOCAL_LIFETIME, Bounty
 from psengine_host.engines.blame import reason
 from psengine_host.engines.found import Catalog, find_engines
 from psengine_host.engines.loaded import HookTrace, Wrapper, load_wrappers
@@ -23,6 +23,7 @@ from psengine_host.engines.running import context_for
 from psengine_host.errors import PsengineError, UsageError, nearest
 from psengine_host.hookspecs import Context
 from psengine_host.job import Job, working_on
+from psengine_host.local_bounties import bounty_for
 from psengine_host.network.fetcher import Fetcher
 from psengine_host.obtaining import Obtainer
 from psengine_host.outcome import Outcome
@@ -327,25 +328,6 @@ class Host:
         if context is None:
             context = self._contexts[engine] = context_for(engine, self.settings, self.spool)
         return context
-
-
-def bounty_for(
-    artifact: Artifact, *, identify: bool = False, lifetime: timedelta = LOCAL_LIFETIME, uri: str | None = None
-) -> Bounty:
-    """The local bounty of an artifact.
-
-    Args:
-        artifact: The artifact.
-        identify: Whether to name its mimetype, which costs about half a millisecond for a file.
-        lifetime: How long until it expires.
-        uri: Where it came from; by default where it is.
-
-    Raises:
-        ArtifactError: It cannot be read.
-    """
-    mimetype = URL_MIMETYPE if artifact.url is not None else artifact.mimetype if identify else None
-    uri = artifact.uri if uri is None else uri
-    return Bounty.forge(artifact.artifact_type, uri, artifact.sha256, mimetype=mimetype, lifetime=lifetime)
 
 
 def usable_engines(settings: Settings) -> Catalog:

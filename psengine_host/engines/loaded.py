@@ -137,16 +137,21 @@ def require_engine(loaded: Engine | BrokenEngine) -> Engine:
     return loaded
 
 
-def load_wrappers(path: list[str] | None = None) -> list[Wrapper]:
+def load_wrappers(path: list[str] | None = None, registrations: Iterable[Registration] | None = None) -> list[Wrapper]:
     """The installed wrappers of ``analyze`` (group ``psengine.wrappers``), in order of name.
 
     A wrapper may be policy, so one that cannot be loaded is an error, not a warning.
+
+    Args:
+        path: Where to look, as ``sys.path``; that by default.
+        registrations: What somebody else has found already; then nothing is looked for.
 
     Raises:
         UsageError: One cannot be loaded or breaks the contract, or two are one object; names the distribution.
     """
     wrappers: list[Wrapper] = []
-    for registration in sorted(find_registrations(WRAPPERS_GROUP, path), key=lambda entry: entry.name):
+    found = find_registrations(WRAPPERS_GROUP, path) if registrations is None else registrations
+    for registration in sorted(found, key=lambda entry: entry.name):
         try:
             wrapper = as_wrapper(registration, registration.load())
             for other in wrappers:

@@ -1,0 +1,68 @@
+"""The log of an engine's process: records go to the host, which has the handlers, the masks and the right lines."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from typing import Final
+
+from psengine_host.backends.process.messages import Logged
+from psengine_host.job import current_job
+from psengine_host.logs.masks import Masks
+from psengine_host.logs.records import bounty_of, exception_of, message_of
+
+__all__ = ["ChannelLog"]
+
+BURST: Final = 1_000
+"""Records that may come at once."""
+A_SECOND: Final = 200
+"""Records a second beyond that; an engine that logs without end would keep the host busy with nothing else."""
+
+
+class ChannelLog(logging.Handler):
+    """Sends each record to the host.
+
+    Args:
+        send: Sends a message; False where it cannot at the moment.
+        clock: Tells the time in seconds.
+    """
+
+    def __init__(self, send: Callable[[Logged], bool], clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._send = send
+        self._clock = clock
+        self._room = float(BURST)
+        self._counted = clock()
+        self._left_out = 0
+        self._masks = Masks(())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a record, or count it as left out."""
+        now = self._clock()
+        self._room = min(BURST, self._room + (now - self._counted) * A_SECOND)
+        self._counted = now
+        if self._room < 1:
+            self._left_out += 1
+            return
+        self._room -= 1
+        job = current_job()
+        message = Logged(
+            record.levelno,
+            record.name,
+            _encodable(message_of(record, self._masks)),
+            _encodable(exception_of(record, self._masks)),
+            None if job is None else bounty_of(job),
+            None if job is None else job.delivery,
+            self._left_out,
+        )
+        if self._send(message):
+            self._left_out = 0
+        elif sys.stderr is not None:
+            # A fork of the engine's own, which must not write into the channel: it reaches the log as output.
+            sys.stderr.write(f"{record.levelname}: {message.message}\n")
+
+
+def _encodable(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

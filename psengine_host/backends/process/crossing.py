@@ -1,0 +1,132 @@
+"""What crosses to an engine's processes and back: values here, messages there.
+
+Bounties cross as their JSON, whose integers are exact. A bid of more than 64 bits, which msgpack has not, crosses in
+digits beside its analysis.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+import msgspec
+
+from psengine_host.analysis import Analysis
+from psengine_host.artifacts import Artifact, Handover
+from psengine_host.backends.process.messages import ArtifactFacts
+from psengine_host.bounty import Bounty
+from psengine_host.engines.found import Registration
+from psengine_host.spool import Spool
+
+__all__ = [
+    "CARRIED",
+    "bounty_of",
+    "facts_of",
+    "name_of",
+    "received",
+    "registered",
+    "registration_of",
+    "sent_name",
+    "with_bid",
+    "without_long_bid",
+]
+
+CARRIED: Final = 1 << 16
+"""Bytes of an artifact that cross in the message itself; more are in a file."""
+_WORD: Final = 1 << 63
+
+
+def facts_of(artifact: Artifact) -> ArtifactFacts:
+    """What is sent of an artifact.
+
+    Raises:
+        ArtifactError: Its file cannot be written.
+    """
+    given = artifact.handover(CARRIED)
+    return ArtifactFacts(
+        sent_name(given.name),
+        given.url,
+        given.content,
+        None if given.path is None else os.fsencode(given.path),
+        given.sha256,
+        given.size,
+        given.mimetype,
+        given.state,
+    )
+
+
+def received(facts: ArtifactFacts, spool: Spool) -> Artifact:
+    """The artifact that was sent.
+
+    Args:
+        facts: What was sent of it.
+        spool: Where a file goes that is made of its bytes.
+
+    Raises:
+        ArtifactError: Its file is another one now.
+    """
+    path = None if facts.path is None else os.fsdecode(facts.path)
+    handover = Handover(
+        name_of(facts.name),
+        facts.url,
+        facts.content,
+        path,
+        facts.sha256,
+        facts.size,
+        facts.mimetype,
+        facts.state,
+    )
+    return Artifact.from_handover(handover, spool)
+
+
+def sent_name(name: str) -> bytes:
+    """What is sent of a name, which may hold undecodable bytes as lone surrogates."""
+    return name.encode("utf-8", "surrogatepass")
+
+
+def name_of(sent: bytes) -> str:
+    """The name that was sent."""
+    return sent.decode("utf-8", "surrogatepass")
+
+
+def bounty_of(encoded: bytes, *, file_allowed: bool) -> Bounty:
+    """A bounty that was sent.
+
+    Args:
+        encoded: Its JSON.
+        file_allowed: Whether it may have a ``file:`` URI.
+    """
+    return Bounty.decode(encoded, file_allowed=file_allowed)
+
+
+def without_long_bid(analysis: Analysis) -> tuple[Analysis, str | None]:
+    """An analysis as msgpack can have it, and its bid in digits where that is too long."""
+    if analysis.bid is None or analysis.bid < _WORD:
+        return analysis, None
+    return msgspec.structs.replace(analysis, bid=None), str(analysis.bid)
+
+
+def with_bid(analysis: Analysis, bid: str | None) -> Analysis:
+    """The analysis with the bid that was sent beside it.
+
+    Raises:
+        ValueError: Those are no digits, or too many.
+        InvalidAnalysis: It cannot have that bid.
+    """
+    return analysis if bid is None else msgspec.structs.replace(analysis, bid=int(bid))
+
+
+def registered(registration: Registration) -> tuple[str, str, str, str, str]:
+    """What is sent of a registration."""
+    return (
+        registration.name,
+        registration.value,
+        registration.group,
+        registration.distribution,
+        registration.version,
+    )
+
+
+def registration_of(sent: tuple[str, str, str, str, str]) -> Registration:
+    """The registration that was sent."""
+    return Registration(*sent)
