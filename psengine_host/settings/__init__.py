@@ -14,6 +14,7 @@ from psengine_host.settings.sections import (
     WebhookSettings,
     config_path,
 )
+from psengine_host.settings.workers import WorkerSettings
 
 __all__ = [
     "LONGEST_TIMEOUT",
@@ -27,5 +28,6 @@ __all__ = [
     "Settings",
     "SpoolSettings",
     "WebhookSettings",
+    "WorkerSettings",
     "config_path",
 ]

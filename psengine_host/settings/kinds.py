@@ -88,30 +88,36 @@ class Duration(Kind):
 
     Args:
         most: Seconds at most.
+        zero: Whether 0 may be, too.
     """
 
     type = "duration"
 
-    def __init__(self, most: int = LONGEST_TIMEOUT) -> None:
+    def __init__(self, most: int = LONGEST_TIMEOUT, *, zero: bool = False) -> None:
         self.most = most
-        self.range = f"more than 0, at most {most} seconds"
+        self.zero = zero
+        self._least = "0 or more" if zero else "more than 0"
+        self.range = f"{self._least}, at most {most} seconds"
 
     def parse(self, value: object, folder: str) -> float:  # noqa: ARG002 - as all kinds
         """From ``"1h 30m"`` or a number of seconds."""
         from psengine_host.quantities import parse_duration
 
         seconds = parse_duration(value)
-        if not 0 < seconds <= self.most:
+        if not self._takes(seconds):
             raise self._refusal(value)
         return seconds
 
     def check(self, value: object) -> None:
         """A number in range; NaN is not."""
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= self.most:
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not self._takes(value):
             raise self._refusal(value)
 
+    def _takes(self, seconds: float) -> bool:
+        return 0 < seconds <= self.most or (self.zero and seconds == 0)
+
     def _refusal(self, value: object) -> ValueError:
-        return ValueError(f"must be more than 0 and at most {self.most} seconds, got {shown(value)}")
+        return ValueError(f"must be {self._least} and at most {self.most} seconds, got {shown(value)}")
 
     def written(self, value: object) -> object:
         """As ``"1h 30m"``."""
@@ -122,27 +128,39 @@ class Duration(Kind):
 
 
 class Size(Kind):
-    """Bytes, 0 or more."""
+    """Bytes.
+
+    Args:
+        least: Bytes at least.
+        most: Bytes at most.
+    """
 
     type = "size"
-    range = "0 or more, at most 1 PiB"
+
+    def __init__(self, least: int = 0, most: int = LARGEST_SIZE) -> None:
+        self.least = least
+        self.most = most
+        self._most = "1 PiB" if most == LARGEST_SIZE else f"{most} bytes"
+        self.range = f"{least} or more, at most {self._most}"
 
     def parse(self, value: object, folder: str) -> int:  # noqa: ARG002
         """From ``"100 MB"`` or a number of bytes."""
         from psengine_host.quantities import parse_size
 
         size = parse_size(value)
-        if size > LARGEST_SIZE:
+        if not self.least <= size <= self.most:
             raise self._refusal(value)
         return size
 
     def check(self, value: object) -> None:
         """A whole number in range."""
-        if type(value) is not int or not 0 <= value <= LARGEST_SIZE:
+        if type(value) is not int or not self.least <= value <= self.most:
             raise self._refusal(value)
 
     def _refusal(self, value: object) -> ValueError:
-        return ValueError(f"must be a number of bytes, 0 or more and at most 1 PiB, got {shown(value)}")
+        return ValueError(
+            f"must be a number of bytes, {self.least} or more and at most {self._most}, got {shown(value)}"
+        )
 
     def written(self, value: object) -> object:
         """As ``"100 MB"``."""

@@ -14,7 +14,9 @@ from psengine_host.errors import SettingsError
 from psengine_host.settings.kinds import Boolean, Choice, Duration, Integer, Kind, LogLevel, Size
 from psengine_host.settings.origins import Origin
 from psengine_host.settings.secret import Secret
+from psengine_host.settings.section import Section
 from psengine_host.settings.text_kinds import Addresses, BrokerUrl, FilePath, Names, SecretText, TaskTemplate, Text
+from psengine_host.settings.workers import TIMEOUT_OF_ONE, WorkerSettings
 
 __all__ = [
     "KINDS",
@@ -28,33 +30,13 @@ __all__ = [
     "Settings",
     "SpoolSettings",
     "WebhookSettings",
+    "WorkerSettings",
     "config_path",
 ]
 
 _LONGEST_OBSERVER_TIMEOUT: Final = 3_600
 _DEFAULT_BROKER: Final = Secret("amqp://guest:guest@localhost:5672")
 """RabbitMQ's own default, which it takes from this machine only."""
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True):
-    """A group of settings, each checked when it is made.
-
-    Attributes:
-        PREFIX: What its settings' names begin with: ``host.``, or nothing.
-        KINDS: What each setting takes.
-    """
-
-    PREFIX: ClassVar[str] = ""
-    KINDS: ClassVar[Mapping[str, Kind]] = {}
-
-    def __post_init__(self) -> None:
-        for (name, kind), default in zip(self.KINDS.items(), self.__struct_defaults__, strict=False):
-            value = getattr(self, name)
-            if value is not default:
-                try:
-                    kind.check(value)
-                except ValueError as error:
-                    raise SettingsError(f"{self.PREFIX}{name}: {error}") from None
 
 
 class HostSettings(Section, frozen=True, kw_only=True):
@@ -214,6 +196,7 @@ class Settings(Section, frozen=True, kw_only=True):
         enabled_engines: Names of the only engines to use, or None for all (``PSENGINE_ENGINES``).
         disabled_engines: Names of engines never to use (``PSENGINE_DISABLED_ENGINES``).
         host: Limits of the host.
+        workers: The processes that engines work in.
         bids: How bids are computed.
         network: What may be connected to, and limits of fetches.
         spool: Limits of the spool.
@@ -228,13 +211,19 @@ class Settings(Section, frozen=True, kw_only=True):
     enabled_engines: frozenset[str] | None = None
     disabled_engines: frozenset[str] = frozenset()
     host: HostSettings = HostSettings()
+    workers: WorkerSettings = WorkerSettings()
     bids: BidSettings = BidSettings()
     network: NetworkSettings = NetworkSettings()
     spool: SpoolSettings = SpoolSettings()
     log: LogSettings = LogSettings()
     celery: CelerySettings = CelerySettings()
     webhook: WebhookSettings = WebhookSettings()
-    engines: dict[str, dict[str, Any]] = {}
+    engines: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.workers.timeout is not None:
+            raise SettingsError(f"workers.timeout: {TIMEOUT_OF_ONE}")
 
     @classmethod
     def read(
@@ -301,6 +290,7 @@ SECTIONS: Final[Mapping[str, type[Section]]] = {
     section.PREFIX.rstrip("."): section
     for section in (
         HostSettings,
+        WorkerSettings,
         BidSettings,
         NetworkSettings,
         SpoolSettings,
@@ -316,7 +306,7 @@ _ALL: Final[tuple[type[Section], ...]] = (Settings, *SECTIONS.values())
 KINDS: Final[Mapping[str, Kind]] = {
     f"{section.PREFIX}{name}": kind for section in _ALL for name, kind in section.KINDS.items()
 }
-"""Every setting by its dotted name, but for the engines' own tables."""
+"""Every setting by its dotted name, but for the tables of single engines."""
 
 
 def config_path() -> Path:
