@@ -28,7 +28,7 @@ class OutputLog:
     """Takes the output of one process as it comes and logs its lines, at ``INFO``.
 
     The logger is ``psengine.engines.NAME.output``, so both formats of the log name the engine. Lines are told as
-    printed, but what would steer a terminal and what is not UTF-8 is shown as escapes, and blank lines are passed over.
+    printed, but what would steer a terminal and what is not UTF-8 is shown as escapes, and blank lines are not told.
     A line is cut at :data:`LONGEST_LINE` bytes; more than :data:`RATE` lines a second, after :data:`BURST`, are left
     out, and how many is told in a line of its own. Memory does not grow with a line that never ends, and 100 MB take
     well below a second, so that an engine that prints without end holds up nobody.
@@ -107,8 +107,9 @@ class OutputLog:
             Where the line begins that does not end in it.
         """
         after = chunk.rfind(b"\n") + 1
-        self._lines_left_out += chunk.count(b"\n", position)
-        self._bytes_left_out += after - position + len(self._begun) + self._beyond
+        lines = chunk.count(b"\n", position)
+        self._lines_left_out += lines
+        self._bytes_left_out += after - position - lines + len(self._begun) + self._beyond
         self._begun.clear()
         self._beyond = 0
         return after
@@ -122,13 +123,11 @@ class OutputLog:
         """
         if self._pausing:
             self._lines_left_out += 1
-            self._bytes_left_out += length + 1
+            self._bytes_left_out += length
             return
-        if length == len(line) and not line.strip():
-            return
-        self._free -= 1
+        self._free -= 1  # for a blank one as well: a million of them takes its time too
         self._pausing = self._free < 1
-        if self._logger.isEnabledFor(logging.INFO):
+        if (line.strip() or length > len(line)) and self._logger.isEnabledFor(logging.INFO):
             self._logger.info("%s: %s", self._where, _shown(line, length))
 
     def _tell_left_out(self) -> None:

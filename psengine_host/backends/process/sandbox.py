@@ -98,7 +98,7 @@ def _tried() -> tuple[str, tuple[str, ...]]:
     privileged = ("--cap-drop", "ALL", "--cap-add", "CAP_DAC_READ_SEARCH")
     reason = ""
     for ways in (privileged, ("--unshare-user", "--cap-drop", "ALL")) if os.geteuid() == 0 else ((),):
-        failure = _failure([program, *ways, *_VIEW, "--", "/bin/true"])
+        failure = _failure([program, *ways, *_VIEW, "--", "true"])
         if failure is None:
             return program, ways
         reason = reason or failure
