@@ -10,7 +10,7 @@ from typing import Final
 
 from psengine_host.errors import nearest, printable_name
 from psengine_host.logs.secrets import secrets_in
-from psengine_host.settings.origins import DEFAULT
+from psengine_host.settings.origins import DEFAULT, Origin
 from psengine_host.settings.reading import Examined
 from psengine_host.settings.sections import KINDS
 from psengine_host.settings.surroundings import folder_doubts, misspelt_of_engines
@@ -44,6 +44,7 @@ def doubts(examined: Examined, installed: Collection[str], environ: Mapping[str,
             engine = name if re.fullmatch(r"[\w.-]+", name) else repr(name)
             where = printable_name(key) if key.startswith("engines.") else f"{key}: {engine}"
             yield f"{origin}: {where}: no such engine is installed{nearest(name, installed)}"
+    yield from _of_workers(examined, installed)
     for key in KINDS:
         origin, value = examined.origins[key], examined.values.get(key)
         if origin is DEFAULT:
@@ -59,6 +60,27 @@ def doubts(examined: Examined, installed: Collection[str], environ: Mapping[str,
             key = f"engines.{name}"
             told = "others can read this file, and a secret in it; chmod 600 it, or use its secrets folder"
             yield f"{examined.origins[key]}: {printable_name(key)}: {told}"
+
+
+def _of_workers(examined: Examined, installed: Collection[str]) -> Iterator[str]:
+    tables = examined.values.get("workers.engines", {})
+    for name in tables:
+        if name not in installed:
+            told = f"no such engine is installed{nearest(name, installed)}"
+            if f"workers.{name}" in KINDS:
+                told = f"is a table, and so an engine's; {told}"
+            yield f"{Origin('file', examined.path)}: {printable_name(f'workers.{name}')}: {told}"
+    interpreters = {"workers.python": examined.values.get("workers.python")}
+    interpreters |= {f"workers.{name}.python": table.get("python") for name, table in tables.items()}
+    for key, path in interpreters.items():
+        if path is not None and (reason := _no_program(path)):
+            yield f"{examined.origins[key]}: {printable_name(key)}: {printable_name(path)}: {reason}"
+
+
+def _no_program(path: str) -> str:
+    if not os.path.isfile(path):
+        return "no such file"
+    return "" if os.access(path, os.X_OK) else "cannot be executed"
 
 
 def _is_open(path: str) -> bool:

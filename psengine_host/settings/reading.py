@@ -12,6 +12,7 @@ from psengine_host.settings.kinds import Mistakes
 from psengine_host.settings.origins import DEFAULT, Origin, Problem
 from psengine_host.settings.sections import KINDS, SECTIONS, Settings, config_path
 from psengine_host.settings.variables import CONFIG_VARIABLE, LENIENT, SHORTEST_BEGINNING, VARIABLES, misspelt
+from psengine_host.settings.workers import TIMEOUT_OF_ONE, WorkerSettings, unknown_of_engine
 
 __all__ = ["Examined", "examine", "file_of", "settle", "warn"]
 
@@ -29,8 +30,10 @@ class Examined:
     Attributes:
         path: The settings file.
         found: Whether it is there.
-        values: The values that are set, by setting; ``engines`` is one of them.
-        origins: Where each value comes from, the defaults too.
+        values: The values that are set, by setting; ``engines`` and ``workers.engines``, the tables of single engines,
+            are two of them.
+        origins: Where each value comes from, the defaults too; of ``engines`` by table (``engines.yara``), of
+            ``workers.engines`` by setting (``workers.yara.count``).
         problems: Every mistake.
         warnings: What is odd and harms nothing, in one line each.
         passed_over: The same, of variables that the log tells of itself.
@@ -53,10 +56,28 @@ class Examined:
             if key in LENIENT and origin.layer == "environment":
                 self.passed_over.append(f"{origin.name}: {error}; passed over")
             else:
-                reasons = error.reasons if isinstance(error, Mistakes) else (str(error),)
-                self.problems += [Problem(origin, key, reason) for reason in reasons]
+                self._refuse(origin, key, error)
         else:
             self.origins[key] = origin
+
+    def lay_worker(self, origin: Origin, engine: str, table: Mapping[str, Any], folder: str) -> None:
+        """Lay down what ``[workers.ENGINE]`` says, or note why it cannot be."""
+        own = self.values.setdefault("workers.engines", {}).setdefault(engine, {})
+        for name, value in table.items():
+            key = f"workers.{engine}.{name}"
+            if name not in WorkerSettings.ENGINE_KINDS:
+                self.problems.append(Problem(origin, key, unknown_of_engine(name, engine)))
+                continue
+            try:
+                own[name] = WorkerSettings.ENGINE_KINDS[name].parse(value, folder)
+            except ValueError as error:
+                self._refuse(origin, key, error)
+            else:
+                self.origins[key] = origin
+
+    def _refuse(self, origin: Origin, key: str, error: ValueError) -> None:
+        reasons = error.reasons if isinstance(error, Mistakes) else (str(error),)
+        self.problems += [Problem(origin, key, reason) for reason in reasons]
 
 
 def examine(
@@ -146,7 +167,7 @@ def _lay_file(examined: Examined, *, required: bool) -> None:
         return
     examined.found = folder is not None or required
     values: dict[str, object] = {}
-    for key, value in _leaves(examined, origin, table):
+    for key, value in _leaves(examined, origin, table, folder or ""):
         values[key] = value
         examined.lay(origin, key, value, folder or "")
     for one, other in _RIVALS:
@@ -154,8 +175,8 @@ def _lay_file(examined: Examined, *, required: bool) -> None:
             examined.problems.append(Problem(origin, one, f"cannot be set beside {other}; choose one"))
 
 
-def _leaves(examined: Examined, origin: Origin, table: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """The settings in a file, each by its dotted name; what is none is noted."""
+def _leaves(examined: Examined, origin: Origin, table: Mapping[str, Any], folder: str) -> Iterator[tuple[str, object]]:
+    """The settings in a file, each by its dotted name; what is none is noted, what is an engine's is laid down."""
     for name, value in table.items():
         if name in KINDS:
             yield name, value
@@ -169,7 +190,10 @@ def _leaves(examined: Examined, origin: Origin, table: Mapping[str, Any]) -> Ite
         else:
             for key, inner in value.items():
                 setting = f"{name}.{key}"
-                if setting in KINDS:
+                # What a table is named after is an engine, though a setting may have that name too (sandbox).
+                if name == "workers" and isinstance(inner, dict):
+                    examined.lay_worker(origin, key, inner, folder)
+                elif setting in KINDS:
                     yield setting, inner
                 else:
                     examined.problems.append(Problem(origin, setting, _unknown(key, name)))
@@ -210,10 +234,15 @@ def _type(value: object) -> str:
 
 def _unknown(name: str, section: str = "") -> str:
     """Why there is no such setting, with the nearest one, or the one of that name elsewhere."""
+    if (section, name) == ("workers", "timeout"):
+        return TIMEOUT_OF_ONE
     here = SECTIONS[section].KINDS if section else (*Settings.KINDS, *SECTIONS, "engines")
     elsewhere = [setting for setting in KINDS if setting.rpartition(".")[2] == name]
     offer = nearest(name, here) or _offered(elsewhere[:1])
-    return f"no such setting{offer or _offered(_longer(name, here)) or _offered(_longer(name, KINDS))}"
+    offer = offer or _offered(_longer(name, here)) or _offered(_longer(name, KINDS))
+    if section == "workers" and not offer:
+        offer = "; what is for one engine is a table, [workers.NAME]"
+    return f"no such setting{offer}"
 
 
 def _longer(name: str, known: Iterable[str]) -> list[str]:

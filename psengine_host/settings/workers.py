@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from psengine_host.errors import SettingsError, nearest, shown
+from psengine_host.errors import SettingsError, printable_name, shown
 from psengine_host.settings.kinds import Choice, Duration, Integer, Kind, Size
 from psengine_host.settings.section import Section
 from psengine_host.settings.text_kinds import FilePath
 
-__all__ = ["TIMEOUT_OF_ONE", "WorkerSettings"]
+__all__ = ["TIMEOUT_OF_ONE", "WorkerSettings", "unknown_of_engine"]
 
 TIMEOUT_OF_ONE: Final = "is set for one engine, in its table [workers.NAME]; for all engines it is 'host.timeout'"
 """Why there is no ``workers.timeout``."""
@@ -24,6 +24,8 @@ _MOST_OPEN_FILES: Final = 1 << 20
 _LEAST_RESULT: Final = 1_000
 """Bytes that a result takes which says anything."""
 _LARGEST_RESULT: Final = 1 << 30
+_ALIKE: Final = 0.75
+"""How much alike names must be. More than elsewhere: what stands there may be meant for the engine itself (rules)."""
 
 
 class WorkerSettings(Section, frozen=True, kw_only=True):
@@ -100,6 +102,9 @@ class WorkerSettings(Section, frozen=True, kw_only=True):
             if not isinstance(engine, str) or not isinstance(table, dict):
                 raise SettingsError(f"workers.engines: must be a table for each engine, got {shown({engine: table})}")
             for name, value in table.items():
+                if name not in self.ENGINE_KINDS:
+                    where = printable_name(f"workers.{engine}.{name}")
+                    raise SettingsError(f"{where}: {unknown_of_engine(str(name), engine)}")
                 _check(name, value, f"workers.{engine}.{name}")
 
     def of(self, engine: str) -> WorkerSettings:
@@ -119,14 +124,28 @@ class WorkerSettings(Section, frozen=True, kw_only=True):
         return self.count or _cores()
 
 
-def _check(name: object, value: object, key: str) -> None:
-    kind = WorkerSettings.ENGINE_KINDS.get(name) if isinstance(name, str) else None
-    if kind is None:
-        raise SettingsError(f"{key}: no such setting{nearest(str(name), WorkerSettings.ENGINE_KINDS)}")
+def unknown_of_engine(name: str, engine: str) -> str:
+    """Why there is no such setting in the table of an engine, with the one that was probably meant.
+
+    Args:
+        name: What stands there.
+        engine: The engine's name.
+    """
+    import difflib
+
+    known = WorkerSettings.ENGINE_KINDS
+    meant = difflib.get_close_matches(name[:64], known, n=1, cutoff=_ALIKE)
+    meant = meant or [setting for setting in known if len(name) > 2 and setting.startswith(f"{name}_")]
+    if meant:
+        return f"no such setting; did you mean {' or '.join(map(repr, meant))}?"
+    return f"no such setting; what the engine itself reads stands in [engines.{printable_name(engine)}]"
+
+
+def _check(name: str, value: object, key: str) -> None:
     try:
-        kind.check(value)
+        WorkerSettings.ENGINE_KINDS[name].check(value)
     except ValueError as error:
-        raise SettingsError(f"{key}: {error}") from None
+        raise SettingsError(f"{printable_name(key)}: {error}") from None
 
 
 def _cores() -> int:

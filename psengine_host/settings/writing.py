@@ -13,6 +13,8 @@ from psengine_host.settings.origins import DEFAULT, Origin
 from psengine_host.settings.secret import MASK
 from psengine_host.settings.sections import KINDS, SECTIONS, Settings
 from psengine_host.settings.text_kinds import masked_url
+from psengine_host.settings.variables import VARIABLES
+from psengine_host.settings.workers import WorkerSettings
 
 __all__ = ["as_lines", "as_plain", "as_toml", "masked"]
 
@@ -55,6 +57,14 @@ def _masked_entry(key: str, value: Any) -> Any:  # noqa: ANN401
     return MASK if looks_secret(key) and not isinstance(value, bool) else masked(value)
 
 
+def _of_workers(settings: Settings) -> Iterator[tuple[str, str, object]]:
+    """What ``[workers.NAME]`` says: engine, setting and value."""
+    for engine, table in settings.workers.engines.items():
+        for name in WorkerSettings.ENGINE_KINDS:
+            if name in table:
+                yield engine, name, table[name]
+
+
 # --- plain values and lines -------------------------------------------------------------------------------------------
 
 
@@ -73,6 +83,8 @@ def as_plain(settings: Settings) -> dict[str, object]:
     for key, kind in KINDS.items():
         value = _value(settings, key)
         plain[key] = None if value is None else kind.plain(value)
+    for engine, name, value in _of_workers(settings):
+        plain[f"workers.{engine}.{name}"] = WorkerSettings.ENGINE_KINDS[name].plain(value)
     for engine, table in settings.engines.items():
         plain[f"engines.{engine}"] = _jsonable(masked(table))
     return plain
@@ -102,6 +114,9 @@ def as_lines(settings: Settings, origins: Mapping[str, Origin] | None = None) ->
         value = _value(settings, key)
         text = _unset(key) if value is None else _toml_value(KINDS[key].written(value))
         yield f"{key} = {text}{told(key)}"
+    for engine, name, value in _of_workers(settings):
+        text = _toml_value(WorkerSettings.ENGINE_KINDS[name].written(value))
+        yield f"workers.{_toml_key(engine)}.{name} = {text}{told(f'workers.{engine}.{name}')}"
     for engine, table in settings.engines.items():
         yield f"engines.{_toml_key(engine)} = {_toml_value(masked(table))}{told(f'engines.{engine}')}"
 
@@ -120,21 +135,37 @@ def as_toml(settings: Settings, origins: Mapping[str, Origin] | None = None) -> 
         settings: The settings.
         origins: Where each comes from, to be told in comments.
     """
+    taken = {f"workers.{engine}" for engine in settings.workers.engines}
 
     def line(key: str) -> str:
         kind, value, name = KINDS[key], _value(settings, key), key.rpartition(".")[2]
         told = "" if origins is None else f"  # {origins.get(key, DEFAULT)}"
         if value is None:
             return f"# {name} is {_unset(key)}{told.replace('  # ', ': ')}"
+        if key in taken:  # in TOML a name is one thing
+            text = _toml_value(kind.written(value))
+            return f"# {name} is {text}; beside the table of the engine of that name only {VARIABLES[key]} can set it"
         return f"{'# ' if kind.secret else ''}{name} = {_toml_value(kind.written(value))}{told}"
 
     yield from (line(key) for key in Settings.KINDS)
     for section, held in SECTIONS.items():
         yield f"\n[{section}]"
         yield from (line(f"{section}.{name}") for name in held.KINDS)
+        if held is WorkerSettings:
+            yield from _worker_tables(settings, origins)
     for engine, table in settings.engines.items():
         told = "" if origins is None else f"  # {origins.get(f'engines.{engine}', DEFAULT)}"
         yield from _toml_table(("engines", engine), table, told)
+
+
+def _worker_tables(settings: Settings, origins: Mapping[str, Origin] | None) -> Iterator[str]:
+    tables: dict[str, list[str]] = {engine: [] for engine in settings.workers.engines}
+    for engine, name, value in _of_workers(settings):
+        told = "" if origins is None else f"  # {origins.get(f'workers.{engine}.{name}', DEFAULT)}"
+        tables[engine].append(f"{name} = {_toml_value(WorkerSettings.ENGINE_KINDS[name].written(value))}{told}")
+    for engine, lines in tables.items():
+        yield f"\n[workers.{_toml_key(engine)}]"
+        yield from lines
 
 
 def _toml_table(path: tuple[str, ...], table: Mapping[str, Any], told: str = "") -> Iterator[str]:

@@ -79,7 +79,8 @@ def leaves(struct: type[msgspec.Struct], prefix: str = "") -> dict[str, object]:
             found |= leaves(type(default), f"{field.name}.")
         else:
             found[prefix + field.name] = default
-    return found
+    # What tables of single engines hold has a heading of its own.
+    return {name: default for name, default in found.items() if name not in ("workers.timeout", "workers.engines")}
 
 
 class TestSettings:
@@ -110,6 +111,16 @@ class TestSettings:
             if name not in (shown.get(table, {}) if table else shown)
         }
         assert left_out == {"webhook.secret"}  # webhook.secret_file takes its place
+
+    def test_the_example_of_engines_with_workers_of_their_own(self, tmp_path):
+        section = text("settings.md").partition("## Workers of one engine\n")[2].partition("\n## ")[0]
+        (tmp_path / "psengine.toml").write_text(re.search(r"```toml\n(.*?)```", section, re.DOTALL)[1])
+        workers = Settings.read(tmp_path / "psengine.toml", environ={}).workers
+        general, yara, nano, sandbox = map(workers.of, ("eicar", "yara", "nano-av", "sandbox"))
+        assert (general.count, general.max_memory, general.timeout) == (4, 1_000_000_000, None)
+        assert (yara.count, yara.max_memory, yara.timeout) == (4, 4_000_000_000, None)
+        assert (nano.count, nano.timeout, nano.python) == (1, 300.0, "/opt/nano-av/bin/python")
+        assert (sandbox.sandbox, general.sandbox) == ("bwrap", "none")
 
     def test_every_spelling_of_a_value_is_taken(self, tmp_path):
         settings = {

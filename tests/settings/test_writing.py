@@ -25,6 +25,7 @@ from psengine_host.settings import (
     Settings,
     SpoolSettings,
     WebhookSettings,
+    WorkerSettings,
 )
 from psengine_host.settings.sections import KINDS
 from psengine_host.settings.writing import as_lines, as_plain, as_toml
@@ -67,6 +68,28 @@ scalars = st.one_of(
 values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4), max_leaves=12
 )
+worker_values = {
+    "count": st.integers(0, 1024),
+    "max_tasks_per_worker": st.integers(0, 1_000_000_000),
+    "max_memory": sizes,
+    "tries": st.integers(1, 10),
+    "setup_timeout": seconds,
+    "start_timeout": seconds,
+    "max_result_size": st.integers(1_000, 1 << 30),
+    "address_space": sizes,
+    "max_file_size": sizes,
+    "open_files": st.integers(0, 1 << 20),
+    "cpu_time": seconds | st.just(0.0),
+    "sandbox": st.sampled_from(["none", "bwrap"]),
+    "python": st.sampled_from(["/opt/python", "/opt/with blank/é/python"]),
+    "patience": seconds | st.just(0.0),
+}
+# Of one engine any of them; not of an engine that is called as a setting, which no file can say beside the setting.
+worker_tables = st.dictionaries(
+    words.filter(lambda name: name not in worker_values),
+    st.fixed_dictionaries({}, optional=worker_values | {"timeout": seconds}),
+    max_size=3,
+)
 all_settings = st.builds(
     Settings,
     enabled_engines=st.none() | st.frozensets(names, max_size=3),
@@ -77,6 +100,11 @@ all_settings = st.builds(
         observer_timeout=seconds,
         close_timeout=seconds,
         discard_expired_bounties=st.booleans(),
+    ),
+    workers=st.builds(
+        WorkerSettings,
+        **worker_values | {"python": st.none() | worker_values["python"], "patience": st.none() | seconds},
+        engines=worker_tables,
     ),
     bids=st.builds(BidSettings, policy=st.sampled_from(BidPolicy)),
     network=st.builds(
@@ -121,7 +149,8 @@ def test_lines_are_lines_and_json_is_json(settings):
     assert all(line.removeprefix("\n").isprintable() for line in as_toml(settings))
     plain = as_plain(settings)
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
-    assert set(plain) == {*KINDS, *(f"engines.{engine}" for engine in settings.engines)}
+    of_workers = (f"workers.{engine}.{name}" for engine, table in settings.workers.engines.items() for name in table)
+    assert set(plain) == {*KINDS, *of_workers, *(f"engines.{engine}" for engine in settings.engines)}
 
 
 def test_json_has_seconds_and_bytes():
@@ -137,6 +166,7 @@ def test_every_setting_that_is_set_is_in_the_file():
     table = tomllib.loads("\n".join(as_toml(Settings())))
     given = {f"{section}.{name}" for section, inner in table.items() if isinstance(inner, dict) for name in inner}
     unset = {"network.ca_file", "celery.broker_url", "celery.delivery_task", "webhook.secret", "webhook.secret_file"}
+    unset |= {"workers.python", "workers.patience"}
     assert given == {key for key in KINDS if "." in key} - unset
 
 
