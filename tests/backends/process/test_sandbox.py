@@ -157,6 +157,17 @@ except OSError as error:
             assert inside(script, spool) == [None, errno.ENOENT]
             assert inside(script, spool, readable=[spool]) == [["artifact"], errno.EROFS]
 
+    def test_scratch_in_a_folder_that_is_named(self, inside, scratch, tmp_path):
+        assert inside(WRITE, scratch / "file", tmp_path / "new", readable=[tmp_path]) == [0, errno.EROFS]
+
+    def test_a_command_of_the_toolkit_runs(self, inside):
+        script = """
+import json
+from psengine_host.toolkit.subprocesses import run_command
+print(json.dumps(run_command(["sh", "-c", "sleep 600 & echo hello > file; cat file"]).stdout))
+"""
+        assert inside(script) == "hello\n"
+
     def test_scratch_in_dev(self, bwrap):
         with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
             subprocess.run(bubblewrap(["touch", "made"], scratch=folder), timeout=MINUTE, check=True)
