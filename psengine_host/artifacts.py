@@ -355,6 +355,15 @@ class Artifact:
 
     # --- for the host -----------------------------------------------------------------------------------------------
 
+    def is_at_hand(self, *, identified: bool) -> bool:
+        """Whether nothing has to be read from a disk to know its hash.
+
+        Args:
+            identified: Whether its type has to be known as well.
+        """
+        known = self._content is not None or self._sha256 is not None
+        return known and (not identified or self._mimetype is not None)
+
     def handover(self, most: int) -> Handover:
         """What another process needs to have this artifact.
 

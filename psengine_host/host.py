@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 import msgspec
 
 from psengine_host.artifacts import Artifact
-from psengine_host.backends import Backend, BackendServices, create_backend
+from psengine_host.backends import Backend, BackendServices, WorkerStatus, create_backend
 from psengine_host.bounty import LOCAL_LIFETIME, Bounty
 from psengine_host.engines.blame import reason
 from psengine_host.engines.found import Catalog, find_engines
@@ -26,7 +26,7 @@ from psengine_host.job import Job, working_on
 from psengine_host.local_bounties import bounty_for
 from psengine_host.network.fetcher import Fetcher
 from psengine_host.obtaining import Obtainer
-from psengine_host.outcome import Outcome
+from psengine_host.outcome import FileOutcome, Outcome
 from psengine_host.pipeline import EngineProfile, unavailable
 from psengine_host.settings import LONGEST_TIMEOUT, Settings
 from psengine_host.spool import Spool
@@ -166,6 +166,50 @@ class Host:
         if len(self.observers):
             future.add_done_callback(self._notify)
         return future
+
+    def judge_file(
+        self, path: str, engine: str, *, name: str | None = None, identify: bool = True
+    ) -> Future[FileOutcome]:
+        """Have a local file judged, opened and hashed where the engine is: in a worker, if the backend has any.
+
+        Args:
+            path: The file.
+            engine: The engine's name.
+            name: What to call it in messages; the path by default.
+            identify: Whether to name its type in the bounty, which takes half a millisecond; it is named in any case
+                where the engine asks for the bounty or chooses by type, or somebody observes.
+
+        Returns:
+            A future of the outcome; it raises ``ArtifactError`` where the file cannot be read.
+
+        Raises:
+            UsageError: The host is closed.
+        """
+        if self._closed:
+            raise UsageError("the host is closed: judge inside its 'with' block, or before close()")
+        name = path if name is None else name
+        submit_file = getattr(self.backend, "submit_file", None)
+        if submit_file is None:
+            return self._judge_file_here(path, engine, name)
+        observed = bool(len(self.observers))
+        future: Future[FileOutcome] = submit_file(path, engine, name=name, identify=identify or observed)
+        if observed:
+            future.add_done_callback(self._notify_of_file)
+        return future
+
+    def workers(self) -> list[WorkerStatus]:
+        """What the workers do; empty where the backend has none."""
+        workers = getattr(self.backend, "workers", None)
+        return [] if workers is None else list(workers())
+
+    def cancel(self) -> None:
+        """Drop all that was submitted and is not done, and end at once who is at work on it.
+
+        Their futures are cancelled. With a backend that judges in this process there is nothing to do.
+        """
+        cancel = getattr(self.backend, "cancel", None)
+        if cancel is not None:
+            cancel()
 
     def bounty_for(self, artifact: Artifact, *, identify: bool = False) -> Bounty:
         """The local bounty of an artifact, valid for at least the host's time limit.
@@ -320,8 +364,33 @@ class Host:
         future.add_done_callback(end)
         return ended
 
+    def _judge_file_here(self, path: str, engine: str, name: str) -> Future[FileOutcome]:
+        future: Future[FileOutcome] = Future()
+        try:
+            artifact = Artifact.from_path(path, name=name)
+            bounty = self.bounty_for(artifact, identify=True)
+            size = artifact.size
+        except PsengineError as error:
+            future.set_exception(error)
+            return future
+
+        def end(judged: Future[Outcome]) -> None:
+            artifact.close()
+            if judged.cancelled():
+                future.cancel()
+            else:
+                future.set_result(FileOutcome(judged.result(), size))
+
+        self.judge(bounty, engine, artifact).add_done_callback(end)
+        return future
+
     def _notify(self, future: Future[Outcome]) -> None:
-        self.observers.notify(future.result())
+        if not future.cancelled():
+            self.observers.notify(future.result())
+
+    def _notify_of_file(self, future: Future[FileOutcome]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            self.observers.notify(future.result().outcome)
 
     def _context(self, engine: str) -> Context:
         context = self._contexts.get(engine)

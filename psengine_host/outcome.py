@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from psengine_host.analysis import Analysis
 from psengine_host.bounty import Bounty
 
-__all__ = ["Failure", "FailureKind", "Outcome", "Timings"]
+__all__ = ["Failure", "FailureKind", "FileOutcome", "Outcome", "Timings"]
 
 
 class FailureKind(enum.StrEnum):
@@ -84,3 +84,15 @@ class Outcome(msgspec.Struct, frozen=True):
         if self.bounty.is_vote:
             wire.pop("bid", None)
         return wire
+
+
+class FileOutcome(NamedTuple):
+    """How a local file ended with one engine.
+
+    Attributes:
+        outcome: The outcome; its bounty says what the file is.
+        size: Bytes of the file.
+    """
+
+    outcome: Outcome
+    size: int

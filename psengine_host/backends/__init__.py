@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from psengine_host.artifacts import Artifact
 from psengine_host.bounty import Bounty
@@ -17,9 +17,27 @@ from psengine_host.outcome import Outcome
 from psengine_host.settings import Settings
 from psengine_host.spool import Spool
 
-__all__ = ["BACKENDS_GROUP", "Backend", "BackendServices", "create_backend"]
+__all__ = ["BACKENDS_GROUP", "Backend", "BackendServices", "WorkerStatus", "create_backend"]
 
 BACKENDS_GROUP: Final = "psengine.backends"
+
+
+class WorkerStatus(NamedTuple):
+    """What one worker does.
+
+    Attributes:
+        engine: The engine's name.
+        number: Its number among the engine's workers, from 1 on; 0 where the engine has none.
+        state: ``starting``, ``idle``, ``busy`` or ``unavailable``.
+        current: What it is at work on, or an empty string.
+        seconds: Since when.
+    """
+
+    engine: str
+    number: int
+    state: str
+    current: str
+    seconds: float
 
 
 class Backend(Protocol):

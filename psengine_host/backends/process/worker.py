@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from datetime import timedelta
-from typing import Final
+from typing import Final, TextIO
 
 import msgspec
 
@@ -92,10 +92,15 @@ def serve(descriptor: int) -> None:
     if threading.current_thread() is threading.main_thread():
         faulthandler.enable(all_threads=False)
     linux.buffer_lines_of_c()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, ValueError):  # whoever embeds Python may have put anything there
-            stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    # Those of the keeper know its own files.
+    sys.stdin = sys.__stdin__ = open(os.devnull, encoding="utf-8")  # type: ignore[misc]  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = _lines_to(1)  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _lines_to(2)  # type: ignore[misc]
     _Child(_Channel(descriptor)).run()
+
+
+def _lines_to(descriptor: int) -> TextIO:
+    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 class _Channel:

@@ -1,0 +1,329 @@
+"""A process of an engine as the host sees it: messages to and from it, its output, its end."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import logging
+import os
+import pickle
+import select
+import signal
+import socket
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import msgspec
+
+from psengine_host.backends.process.frames import FrameReader, FrameTooLong, framed
+from psengine_host.backends.process.keeping import Keeping, python_command
+from psengine_host.backends.process.limits import Limits
+from psengine_host.backends.process.loop import Loop
+from psengine_host.backends.process.messages import FromChild, Logged, ToChild, decode_from_child, encode
+from psengine_host.backends.process.output import OutputLog
+from psengine_host.errors import PsengineError, one_line
+from psengine_host.job import Job, working_on
+
+__all__ = ["Child", "Owner", "death", "packed"]
+
+_WORKER: Final = (
+    "import sys; sys.path[:] = sys.argv[2:]; "
+    "from psengine_host.backends.process.worker import serve; serve(int(sys.argv[1]))"
+)
+_CHANNEL: Final = "3"
+_RECEIVE: Final = 1 << 18
+_ROOM: Final = 1 << 16
+"""Bytes that a message may have beyond a result: the other messages are short, or bounded by their own rules."""
+_LONGEST_OTHER: Final = 2 << 20
+"""Bytes of a message that is no result at most: what ``setup`` returned has up to 1 MiB."""
+_SILENT: Final = 0.5
+"""Seconds that a process may go on with its channel closed: mostly it is about to end."""
+_DRAINED: Final = 1 << 20
+"""Bytes of output that are still read when a process has ended: a stray that writes without end may hold the pipe."""
+
+logger = logging.getLogger(__name__)
+
+
+class Owner(Protocol):
+    """Whose process it is."""
+
+    def message(self, child: Child, message: FromChild) -> None:
+        """It has sent a message."""
+
+    def gone(self, child: Child) -> None:
+        """It has ended; ``child.fate`` says how."""
+
+
+class Child:
+    """One process of an engine. Lives in the loop's thread.
+
+    Attributes:
+        process: Its process id; None before it runs and after its end.
+        fate: How it ended, in words; empty until then.
+        why: Why it was killed, where the host did it.
+        exit_code: Its exit code or the negative number of a signal, or None where that is not known.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        keeping: Keeping,
+        owner: Owner,
+        *,
+        engine: str,
+        where: str,
+        folder: str,
+        command: list[str],
+        limits: Limits,
+        longest: int,
+        discard: Callable[[str], object],
+    ) -> None:
+        self.process: int | None = None
+        self.fate = ""
+        self.why = ""
+        self.exit_code: int | None = None
+        self.folder = folder
+        self._loop = loop
+        self._keeping = keeping
+        self._owner = owner
+        self._engine = engine
+        self._discard = discard
+        self._reader = FrameReader(max(longest + _ROOM, _LONGEST_OTHER))
+        self._waiting: collections.deque[bytes] = collections.deque()
+        self._closed = False
+        self._pidfd: int | None = None
+        self._killed = False
+        self._output = OutputLog(engine, where)
+        ours, theirs = socket.socketpair()
+        reader, writer = os.pipe()
+        try:
+            self._number = keeping.spawn(self, command, folder, limits, theirs, writer)
+        except BaseException:
+            ours.close()
+            os.close(reader)
+            raise
+        finally:
+            theirs.close()
+            os.close(writer)
+        self._channel = ours
+        self._pipe: int | None = reader
+        ours.setblocking(False)
+        os.set_blocking(reader, False)
+        loop.watch(ours.fileno(), self._ready)
+        loop.watch(reader, self._printed)
+
+    @property
+    def queued(self) -> int:
+        """Messages that wait until it reads."""
+        return len(self._waiting)
+
+    def send(self, message: ToChild) -> None:
+        """Send a message; it is kept until there is room for it."""
+        self.send_framed(framed(encode(message)))
+
+    def send_framed(self, data: bytes) -> None:
+        """Send frames."""
+        if self._closed:
+            return
+        if self._waiting:
+            self._waiting.append(data)
+            return
+        try:
+            sent = self._channel.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # it has ended, or closed its end; that is found out when reading
+            return
+        if sent < len(data):
+            self._waiting.append(data[sent:])
+            self._loop.also_writable(self._channel.fileno(), True)
+
+    def kill(self, why: str) -> None:
+        """Kill it with its group; what it left behind goes when it is gone."""
+        if self._killed:
+            return
+        self._killed = True
+        self.why = self.why or why
+        if self._pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        self._keeping.kill(self._number)
+
+    # --- the keeper tells -------------------------------------------------------------------------------------------
+
+    def spawned(self, process: int, pidfd: int) -> None:
+        """It runs."""
+        self.process = process
+        self._pidfd = pidfd
+        if self._killed:
+            self._keeping.kill(self._number)
+
+    def not_spawned(self, reason: str) -> None:
+        """It does not run."""
+        self.fate = reason
+        self._end()
+
+    def gone(self, code: int | None) -> None:
+        """It has ended."""
+        self.exit_code = code
+        while not self._closed and self._receive():
+            pass
+        self._drain()
+        self.fate = self.why or death(code)
+        self._end()
+
+    def _end(self) -> None:
+        self._close_channel()
+        self.abandon()
+        self._output.close()
+        self.process = None
+        self._discard(self.folder)
+        self._owner.gone(self)
+
+    def abandon(self) -> None:
+        """Close all descriptors."""
+        self._close_channel()
+        if self._pipe is not None:
+            self._loop.forget(self._pipe)
+            os.close(self._pipe)
+            self._pipe = None
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+
+    # --- the channel ------------------------------------------------------------------------------------------------
+
+    def _ready(self, events: int) -> None:
+        if events & select.EPOLLOUT:
+            self._flush()
+        if events & ~select.EPOLLOUT:
+            self._receive()
+
+    def _flush(self) -> None:
+        while self._waiting:
+            data = self._waiting[0]
+            try:
+                sent = self._channel.send(data)
+            except BlockingIOError:
+                return
+            except OSError:  # as above
+                self._waiting.clear()
+                break
+            if sent < len(data):
+                self._waiting[0] = data[sent:]
+                return
+            self._waiting.popleft()
+        self._loop.also_writable(self._channel.fileno(), False)
+
+    def _receive(self) -> bool:
+        """Take in what has come.
+
+        Returns:
+            Whether there may be more.
+        """
+        try:
+            data = self._channel.recv(_RECEIVE)
+        except BlockingIOError:
+            return False
+        except OSError:  # the other end is gone: any of several errors
+            data = b""
+        if not data:
+            self._close_channel()
+            self._loop.at(self._loop.now + _SILENT, lambda: self.kill("it closed its channel to the host"))
+            return False
+        message = self._owner.message
+        try:
+            for payload in self._reader.feed(data):
+                decoded = decode_from_child(payload)
+                if type(decoded) is Logged:
+                    self._log(decoded)
+                else:
+                    message(self, decoded)
+        except (msgspec.MsgspecError, PsengineError, UnicodeError, ValueError, RecursionError) as error:
+            too_long = isinstance(error, FrameTooLong)
+            what = one_line(error) if too_long else f"it sent what is no message: {one_line(error)}"
+            self._close_channel()
+            self.kill(what)
+        return not self._closed
+
+    def _close_channel(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._waiting.clear()
+            self._loop.forget(self._channel.fileno())
+            self._channel.close()
+
+    def _log(self, message: Logged) -> None:
+        target = logging.getLogger(message.logger)
+        with working_on(Job(self._engine, message.bounty, message.delivery)):
+            if message.left_out:
+                target.warning("%d records before this one were left out: there were too many", message.left_out)
+            if target.isEnabledFor(message.level):
+                record = target.makeRecord(
+                    message.logger, message.level, "", 0, "%s", (message.message,), None, None, None
+                )
+                record.exc_text = message.traceback or None
+                target.handle(record)
+
+    # --- the output -------------------------------------------------------------------------------------------------
+
+    def _printed(self, _events: int) -> None:
+        if self._pipe is None:
+            return
+        try:
+            chunk = os.read(self._pipe, _RECEIVE)
+        except BlockingIOError:
+            return
+        if chunk:
+            self._output.feed(chunk)
+        else:  # it closed its output
+            self._loop.forget(self._pipe)
+            os.close(self._pipe)
+            self._pipe = None
+
+    def _drain(self) -> None:
+        drained = 0
+        while self._pipe is not None and drained < _DRAINED:
+            try:
+                chunk = os.read(self._pipe, _RECEIVE)
+            except BlockingIOError:
+                return
+            if not chunk:
+                return
+            drained += len(chunk)
+            self._output.feed(chunk)
+
+
+def packed(config: object) -> bytes:
+    """An engine's table of the settings, as :class:`~.messages.Load` has it."""
+    return pickle.dumps(config)
+
+
+def death(code: int | None) -> str:
+    """How a process ended, in words.
+
+    Args:
+        code: Its exit code, the negative number of a signal, or None: with its keeper.
+    """
+    if code is None:
+        return "died with its keeper"
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        return f"died of {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal
+        return f"died of signal {-code}"
+
+
+def program(python: str | None) -> list[str]:
+    """The command of a process that is no fork of the keeper.
+
+    Args:
+        python: Another interpreter, or None for this one.
+
+    Raises:
+        UsageError: It is not known where this one is.
+    """
+    if python is not None:
+        return [python, "-P", "-m", "psengine_host.backends.process.worker", _CHANNEL]
+    return python_command(_WORKER, _CHANNEL)

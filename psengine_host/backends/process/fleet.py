@@ -1,0 +1,744 @@
+"""One engine in the host: its home and its workers, what waits for them, and what becomes of that when they die.
+
+All of it runs in the loop's thread. Whatever an engine's processes do, each bounty that was submitted ends.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import math
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+from psengine_host import job
+from psengine_host.analysis import Analysis
+from psengine_host.artifacts import Artifact
+from psengine_host.backends import WorkerStatus
+from psengine_host.backends.process.answers import answered, heard, without_worker
+from psengine_host.backends.process.child import Child
+from psengine_host.backends.process.frames import framed
+from psengine_host.backends.process.member import Worker
+from psengine_host.backends.process.memory import resident
+from psengine_host.backends.process.messages import (
+    FromChild,
+    Loaded,
+    NotStarted,
+    Open,
+    Ready,
+    Result,
+    Retiring,
+    SetUp,
+    SetUpDone,
+    Stop,
+    Withdraw,
+    Withdrawn,
+    encode,
+)
+from psengine_host.backends.process.pending import FILE_LIFETIME, Pending
+from psengine_host.backends.process.surroundings import Surroundings
+from psengine_host.engines.blame import reason
+from psengine_host.engines.found import BrokenEngine, FoundEngine
+from psengine_host.errors import ArtifactError, PsengineError
+from psengine_host.local_bounties import bounty_for
+from psengine_host.outcome import Failure, FailureKind, FileOutcome, Outcome
+from psengine_host.pipeline import EngineProfile, Judged, Prepared, conclude, prepare, unavailable
+from psengine_host.quantities import format_size
+
+__all__ = ["Fleet"]
+
+_FIRST_BACKOFF: Final = 1.0
+_LONGEST_BACKOFF: Final = 60.0
+"""Seconds between two starts of what does not start; doubled each time."""
+_SWEEP: Final = 0.25
+"""Seconds between two looks at what waits in vain."""
+_WEIGH: Final = 0.1
+"""Seconds between two looks at the memory of workers."""
+_ENDING: Final = 10.0
+"""Seconds that a worker has for the end of its session when it is replaced."""
+_STALL: Final = 0.02
+_MOST_HEARD: Final = 10_000
+"""Outcomes that wait for the author's callbacks at most; beyond that they are counted as missed."""
+
+logger = logging.getLogger(__name__)
+
+
+class Fleet:
+    """The processes of one engine, and what they have to do.
+
+    Args:
+        engine: The engine.
+        surroundings: What all engines share.
+    """
+
+    def __init__(self, engine: FoundEngine | BrokenEngine, surroundings: Surroundings) -> None:
+        self.name = engine.name
+        self._engine = engine
+        self._about = surroundings
+        self._loop = surroundings.loop
+        settings = surroundings.settings
+        self._settings = settings.workers.of(engine.name)
+        self._timeout = settings.host.timeout if self._settings.timeout is None else self._settings.timeout
+        self._policy = settings.bids.policy
+        self._discard_expired = settings.host.discard_expired_bounties
+        self._most = self._settings.processes
+        self.profile: EngineProfile | None = None
+        self._guess = EngineProfile.unknown(engine.name, engine.version)
+
+        self._number = 0
+        self._unfinished: dict[int, Pending] = {}
+        self._unprepared: collections.deque[Pending] = collections.deque()
+        self._queue: collections.deque[Pending] = collections.deque()
+        self._retries: collections.deque[Pending] = collections.deque()
+        self._next_sweep = 0.0
+
+        self._home: Child | None = None
+        self._home_since = 0.0
+        self._home_reason = ""
+        self._home_traceback = ""
+        self._needs_home: bool | None = None
+        self._home_up = False
+        self._hears = False
+        self._missed = 0
+        self._shared = b""
+
+        self._workers: list[Worker] = []
+        self._by_child: dict[Child, Worker] = {}
+        self._weighing = False
+
+        self._failures = 0
+        self._next_start = 0.0
+        self._down_since: float | None = None
+        self._reason = ""
+        self._traceback = ""
+
+        self._closing = False
+        self._stopped_home = False
+        self._closed: Callable[[], object] | None = None
+
+    # --- what the backend asks --------------------------------------------------------------------------------------
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that a bounty may take, the fetch included."""
+        return self._timeout
+
+    @property
+    def is_working(self) -> bool:
+        """Whether anything that was submitted has not ended."""
+        return bool(self._unfinished)
+
+    def submit(self, pending: Pending) -> None:
+        """Have something judged."""
+        self._number += 1
+        pending.number = self._number
+        self._unfinished[pending.number] = pending
+        if isinstance(self._engine, BrokenEngine):
+            engine = self._engine
+            self._reason = f"engine {engine.name} ({engine.origin}) is broken: {engine.reason}"
+            self._answer_unavailable(pending)
+        elif self.profile is None:
+            self._unprepared.append(pending)
+        else:
+            self._prepare(pending)
+
+    def status(self) -> list[WorkerStatus]:
+        """What its workers do; from any thread, and true for a moment."""
+        now = self._loop.now
+        found = []
+        for worker in list(self._workers):
+            head = next(iter(list(worker.in_hand.values())), None)
+            state = "busy" if head is not None else "idle" if worker.ready else "starting"
+            since = worker.head_since if head is not None else worker.since
+            name = "" if head is None else head.name
+            found.append(WorkerStatus(self.name, worker.number, state, name, max(0.0, now - since)))
+        if not found and self._down_since is not None:
+            found.append(WorkerStatus(self.name, 0, "unavailable", "", max(0.0, now - self._down_since)))
+        return found
+
+    def close(self, closed: Callable[[], object]) -> None:
+        """Let what was submitted come to its end, then end the sessions, then the home.
+
+        Args:
+            closed: Called when all is over.
+        """
+        self._closing = True
+        self._closed = closed
+
+    def cancel(self) -> None:
+        """Drop all that was submitted; whoever is at work on it is killed."""
+        for pending in list(self._unfinished.values()):
+            pending.cancel()
+        self._unfinished.clear()
+        for waiting in (self._unprepared, self._queue, self._retries):
+            waiting.clear()
+        for worker in self._workers:
+            if worker.in_hand:
+                worker.in_hand.clear()
+                self._dismiss(worker, "cancelled")
+
+    def kill(self) -> None:
+        """Kill all its processes."""
+        for child in [*self._by_child, *([] if self._home is None else [self._home])]:
+            child.kill("the host ended")
+
+    def abandon(self) -> None:
+        """Close all descriptors, in a fork of the host."""
+        for child in [*self._by_child, *([] if self._home is None else [self._home])]:
+            child.abandon()
+
+    def tick(self, now: float) -> float:
+        """Do what is due.
+
+        Returns:
+            When there is something to do again, on the clock of ``time.monotonic``.
+        """
+        next_time = self._check_workers(now)
+        if self._unfinished:
+            if now >= self._next_sweep:
+                self._next_sweep = now + _SWEEP
+                self._sweep(now)
+            next_time = min(next_time, self._ensure(now), self._next_sweep)
+            self._dispatch(now)
+            for worker in self._workers:
+                next_time = min(next_time, worker.kill_at())
+        if self._closing and not self._unfinished:
+            self._step_to_the_end(now)
+        return next_time
+
+    # --- preparing --------------------------------------------------------------------------------------------------
+
+    def _prepare(self, pending: Pending) -> None:
+        profile = self.profile
+        bounty = pending.bounty
+        if profile is None or bounty is None:
+            self._queue.append(pending)
+            return
+        artifact = pending.artifact
+        at_hand = artifact is not None and artifact.is_at_hand(identified=profile.by_type)
+
+        def work() -> None:
+            token = job.begin(profile.name, bounty.id)
+            try:
+                pending.prepared = prepare(
+                    bounty,
+                    profile,
+                    self._about.obtain,
+                    artifact=artifact,
+                    timeout=self._timeout,
+                    discard_expired=self._discard_expired,
+                )
+            finally:
+                job.end(token)
+
+        if at_hand or bounty.expired():
+            work()
+            self._prepared(pending)
+        else:
+            self._about.in_background(work, lambda: self._prepared(pending))
+
+    def _prepared(self, pending: Pending) -> None:
+        prepared = pending.prepared
+        if prepared is None:  # the work itself failed, which the pipeline lets nothing do
+            failure = Failure(FailureKind.FETCH, "the artifact could not be prepared")
+            self._end_without_worker(pending, failure)
+        elif prepared.answer is not None:
+            self._resolve(pending, conclude(prepared, prepared.answered(), self._known, self._policy))
+        elif pending.done:
+            self._drop(pending)
+        else:
+            pending.artifact = prepared.artifact
+            pending.limit = max(0.001, self._timeout - (self._loop.now - prepared.began))
+            self._queue.append(pending)
+
+    @property
+    def _known(self) -> EngineProfile:
+        return self._guess if self.profile is None else self.profile
+
+    # --- giving out -------------------------------------------------------------------------------------------------
+
+    def _dispatch(self, now: float) -> None:
+        if not self._queue and not self._retries:
+            return
+        ready = [worker for worker in self._workers if worker.ready and not worker.leaving]
+        if not ready:
+            return
+        ready.sort(key=lambda worker: len(worker.in_hand))
+        if self._retries:
+            # What a worker died over is tried alone, so that it harms nobody again; one worker is kept free for it.
+            first = ready.pop(0)
+            if not first.in_hand and self._give(first, [self._retries.popleft()], now):
+                first.alone = True
+        queue = self._queue
+        for place, worker in enumerate(ready):
+            if not queue:
+                return
+            most = self._settings.max_tasks_per_worker
+            room = worker.room(most - worker.done if most else len(queue) + len(worker.in_hand))
+            share = -(-len(queue) // (len(ready) - place))
+            count = min(room, share, len(queue))
+            if count > 0:
+                self._give(worker, [queue.popleft() for _ in range(count)], now)
+
+    def _give(self, worker: Worker, chosen: list[Pending], now: float) -> bool:
+        frames = []
+        was_idle = not worker.in_hand
+        for pending in chosen:
+            if pending.done:  # cancelled
+                self._drop(pending)
+            elif now >= pending.expires:
+                self._expire(pending)
+            else:
+                try:
+                    frames.append(framed(encode(pending.message())))
+                except ArtifactError as error:
+                    self._end_without_worker(pending, Failure(FailureKind.FETCH, reason(error)))
+                    continue
+                pending.holder = worker
+                worker.in_hand[pending.number] = pending
+        if frames and worker.child is not None:
+            if was_idle:
+                worker.head_since = now
+            worker.child.send_framed(b"".join(frames))
+        return bool(frames)
+
+    def _check_workers(self, now: float) -> float:
+        next_time = math.inf
+        someone_free = False
+        for worker in list(self._workers):
+            if now >= worker.kill_at() and worker.head is not None:
+                self._overdue(worker, worker.head, now)
+            someone_free = someone_free or (worker.ready and not worker.in_hand and not worker.leaving)
+        if someone_free and not self._queue:
+            for worker in self._workers:
+                if worker.is_stalled(now) and worker.child is not None:
+                    waiting = list(worker.in_hand.values())[1:]
+                    worker.withdrawing = True
+                    worker.child.send(Withdraw(tuple(pending.number for pending in waiting)))
+                    self._requeue([pending for pending in waiting if pending.holder is worker])
+                elif len(worker.in_hand) > 1:
+                    next_time = now + _STALL
+        return next_time
+
+    def _requeue(self, pendings: list[Pending]) -> None:
+        """Put back what was not begun, in its order, before all else."""
+        for pending in reversed(pendings):
+            pending.holder = None
+            if pending.tries:
+                self._retries.appendleft(pending)
+            else:
+                self._queue.appendleft(pending)
+
+    # --- ends -------------------------------------------------------------------------------------------------------
+
+    def _resolve(self, pending: Pending, outcome: Outcome | FileOutcome) -> None:
+        self._unfinished.pop(pending.number, None)
+        pending.resolve(outcome)
+        if self._hears and self._home is not None:
+            heard_outcome = outcome.outcome if isinstance(outcome, FileOutcome) else outcome
+            if self._home.queued < _MOST_HEARD:
+                self._home.send(heard(heard_outcome))
+            else:
+                self._missed += 1
+
+    def _drop(self, pending: Pending) -> None:
+        self._unfinished.pop(pending.number, None)
+        pending.cancel()
+
+    def _fail(self, pending: Pending, error: BaseException) -> None:
+        self._unfinished.pop(pending.number, None)
+        pending.fail(error)
+
+    def _end_without_worker(self, pending: Pending, failure: Failure) -> None:
+        """End what no worker answers."""
+        judged = Judged(None, failure)
+        if pending.bounty is not None:
+            self._resolve(pending, without_worker(pending, pending.bounty, judged, self._known, self._policy))
+            return
+        self._with_bounty(
+            pending,
+            lambda bounty, size: FileOutcome(without_worker(pending, bounty, judged, self._known, self._policy), size),
+        )
+
+    def _answer_unavailable(self, pending: Pending) -> None:
+        text, traceback = self._reason, self._traceback
+        if pending.bounty is not None:
+            self._resolve(pending, unavailable(pending.bounty, self._known, text, traceback))
+            return
+        self._with_bounty(
+            pending, lambda bounty, size: FileOutcome(unavailable(bounty, self._known, text, traceback), size)
+        )
+
+    def _with_bounty(self, pending: Pending, end: Callable[..., FileOutcome]) -> None:
+        """End a file's judgement without a worker: what it is has to be found out here."""
+        made: list[FileOutcome] = []
+        failed: list[BaseException] = []
+        for waiting in (self._queue, self._retries, self._unprepared):
+            if pending in waiting:
+                waiting.remove(pending)
+
+        def work() -> None:
+            try:
+                with Artifact.from_path(os.fsdecode(pending.path or b""), name=pending.name) as artifact:
+                    bounty = bounty_for(artifact, identify=False, lifetime=timedelta(seconds=FILE_LIFETIME))
+                    made.append(end(bounty, artifact.size))
+            except BaseException as error:  # noqa: BLE001 - told to whoever waits
+                failed.append(error)
+
+        def then() -> None:
+            if made:
+                self._resolve(pending, made[0])
+            else:
+                error = failed[0] if failed else ArtifactError(f"{pending.name}: cannot be read")
+                self._fail(pending, error)
+
+        self._about.in_background(work, then)
+
+    def _expire(self, pending: Pending) -> None:
+        bounty = pending.bounty
+        if bounty is None:
+            raise AssertionError("a file does not expire")
+        expired = Prepared(bounty, pending.began, self._loop.now)
+        expired.refuse(Analysis.expired(f"expired at {bounty.expiration.isoformat()}"))
+        self._resolve(pending, conclude(expired, expired.answered(), self._known, self._policy))
+
+    def _sweep(self, now: float) -> None:
+        """End what waits in vain: cancelled, expired, or for an engine that does not start."""
+        down = self._down_since if not any(worker.ready for worker in self._workers) else None
+        patience = self._settings.patience
+        hopeless = down is not None and (
+            self._closing or (patience is not None and now - down >= patience) or self._engine_is_gone
+        )
+        for waiting in (self._unprepared, self._queue, self._retries):
+            for pending in list(waiting):
+                if pending.done:
+                    waiting.remove(pending)
+                    self._drop(pending)
+                elif hopeless or (down is not None and now >= pending.waits_until):
+                    waiting.remove(pending)
+                    self._answer_unavailable(pending)
+                elif now >= pending.expires:
+                    waiting.remove(pending)
+                    self._expire(pending)
+
+    @property
+    def _engine_is_gone(self) -> bool:
+        return isinstance(self._engine, BrokenEngine)
+
+    def _overdue(self, worker: Worker, pending: Pending, now: float) -> None:
+        """Kill a worker that takes too long; the bounty is answered at once, whether it dies or not."""
+        seconds = now - worker.head_since
+        if now >= pending.expires:
+            what = f"was killed after {seconds:.1f} s, when its bounty expired"
+        else:
+            what = f"took longer than {pending.limit:g} s and was killed"
+        del worker.in_hand[pending.number]
+        others = [other for other in worker.in_hand.values() if other.holder is worker]
+        worker.in_hand.clear()
+        self._dismiss(worker, f"was killed: it {what}")
+        self._requeue(others)
+        if pending.holder is worker and not pending.done:
+            pending.holder = None
+            self._end_without_worker(pending, Failure(FailureKind.TIMEOUT, what))
+
+    def _dismiss(self, worker: Worker, why: str) -> None:
+        worker.leaving = True
+        if worker.child is not None:
+            worker.child.kill(why)
+
+    # --- messages ---------------------------------------------------------------------------------------------------
+
+    def message(self, child: Child, message: FromChild) -> None:
+        """One of its processes has sent a message."""
+        worker = self._by_child.get(child)
+        if type(message) is Result:
+            if worker is not None:
+                self._result(worker, message)
+        elif child is self._home:
+            self._message_of_home(child, message)
+        elif worker is not None:
+            self._message_of_worker(worker, message)
+
+    def _message_of_home(self, child: Child, message: FromChild) -> None:
+        now = self._loop.now
+        if isinstance(message, Loaded):
+            self._guess = EngineProfile.unknown(self.name, message.version)
+            self._hears = message.hears
+            self._needs_home = message.sets_up or message.hears
+            if self._needs_home:
+                child.send(SetUp())
+                return
+            # It has nothing to do at home, so this process is the first worker.
+            self._home = None
+            worker = self._enlist(child, now)
+            child.send(Open(b""))
+            self._limit_start(worker)
+        elif isinstance(message, SetUpDone):
+            self._shared = message.shared
+            self._home_up = True
+            self._home_since = now
+        elif isinstance(message, NotStarted):
+            self._home_reason, self._home_traceback = message.reason, message.traceback
+
+    def _message_of_worker(self, worker: Worker, message: FromChild) -> None:
+        if isinstance(message, Ready):
+            self._is_ready(worker, message)
+        elif isinstance(message, NotStarted):
+            worker.reason, worker.traceback = message.reason, message.traceback
+        elif isinstance(message, Withdrawn):
+            worker.withdrawing = False
+            for number in message.numbers:
+                worker.in_hand.pop(number, None)
+        elif isinstance(message, Retiring):
+            logger.info("engine %s: worker %d is replaced: %s", self.name, worker.number, message.reason)
+            worker.leaving = True
+            waiting = [pending for pending in worker.in_hand.values() if pending.holder is worker]
+            worker.in_hand.clear()
+            self._requeue(waiting)
+            self._limit_end(worker)
+
+    def _is_ready(self, worker: Worker, message: Ready) -> None:
+        now = self._loop.now
+        worker.ready = True
+        worker.since = worker.head_since = now
+        self.profile = EngineProfile(self.name, self._guess.version, message.info)
+        if self._down_since is not None:
+            logger.warning("engine %s is available again", self.name)
+        self._failures = 0
+        self._down_since = None
+        self._reason = self._traceback = ""
+        waiting, self._unprepared = self._unprepared, collections.deque()
+        for pending in waiting:
+            self._prepare(pending)
+
+    def _result(self, worker: Worker, result: Result) -> None:
+        pending = worker.in_hand.pop(result.number, None)
+        worker.done += 1
+        worker.took(result.seconds + result.prepare)
+        began, worker.head_since = worker.head_since, self._loop.now
+        if not worker.in_hand:
+            worker.alone = False
+            most = self._settings.max_tasks_per_worker
+            if worker.leaving or (most and worker.done >= most):
+                self._release(worker)
+        if pending is None or pending.done or pending.number not in self._unfinished:
+            return
+        pending.holder = None
+        if result.unreadable is not None:
+            self._fail(pending, ArtifactError(result.unreadable))
+            return
+        if pending.bounty is None and result.file is None:
+            failure = result.failure or Failure(FailureKind.ENGINE, "answered without a word on the file")
+            self._end_without_worker(pending, failure)
+            return
+        self._resolve(pending, answered(pending, result, began, self._known, self._policy))
+
+    # --- starting ---------------------------------------------------------------------------------------------------
+
+    def _ensure(self, now: float) -> float:
+        """Have as many processes as there is work for.
+
+        Returns:
+            When to try again.
+        """
+        if isinstance(self._engine, BrokenEngine):
+            return math.inf
+        if self._home is None and self._needs_home is not False:
+            if now < self._next_start:
+                return self._next_start
+            self._start_home(now)
+            return math.inf
+        if self._needs_home and not self._home_up:
+            return math.inf
+        if self._needs_home is None:
+            return math.inf
+        here = sum(not worker.leaving for worker in self._workers)
+        wanted = min(self._most, len(self._unfinished))
+        if here >= wanted:
+            return math.inf
+        if now < self._next_start:
+            return self._next_start
+        for _ in range(wanted - here):
+            if not self._start_worker(now):
+                return self._next_start
+        return math.inf
+
+    def _start_home(self, now: float) -> None:
+        self._home_reason = self._home_traceback = ""
+        self._home_up = False
+        try:
+            child = self._about.child(self, self.name, "home", self._settings)
+        except (OSError, PsengineError) as error:
+            self._failed(f"no process can be started: {reason(error)}", "")
+            return
+        self._home = child
+        self._home_since = now
+        child.send(self._about.load(self._engine, self._settings))
+        limit = self._settings.setup_timeout
+
+        def late() -> None:
+            if self._home is child and not self._home_up:
+                child.kill(f"setup took longer than {limit:g} s and was killed")
+
+        self._loop.at(now + limit, late)
+
+    def _start_worker(self, now: float) -> bool:
+        number = self._free_number()
+        try:
+            child = self._about.child(self, self.name, f"worker {number}", self._settings)
+        except (OSError, PsengineError) as error:
+            self._failed(f"no process can be started: {reason(error)}", "")
+            return False
+        worker = self._enlist(child, now)
+        child.send(self._about.load(self._engine, self._settings))
+        child.send(Open(self._shared))
+        self._limit_start(worker)
+        return True
+
+    def _enlist(self, child: Child, now: float) -> Worker:
+        worker = Worker(self._free_number(), now)
+        worker.child = child
+        self._workers.append(worker)
+        self._by_child[child] = worker
+        if not self._weighing and self._settings.max_memory:
+            self._weighing = True
+            self._loop.at(now + _WEIGH, self._weigh)
+        return worker
+
+    def _free_number(self) -> int:
+        taken = {worker.number for worker in self._workers if not worker.leaving}
+        return next(number for number in range(1, len(taken) + 2) if number not in taken)
+
+    def _limit_start(self, worker: Worker) -> None:
+        limit = self._settings.start_timeout
+
+        def late() -> None:
+            if not worker.ready and worker.child is not None:
+                worker.child.kill(f"open_session took longer than {limit:g} s and was killed")
+
+        self._loop.at(self._loop.now + limit, late)
+
+    def _failed(self, why: str, traceback: str) -> None:
+        """A process did not start."""
+        now = self._loop.now
+        delay = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0 ** min(self._failures, 10))
+        self._failures += 1
+        self._next_start = now + delay
+        if self._down_since is None and not any(worker.ready for worker in self._workers):
+            self._down_since = now
+        if why != self._reason and not self._closing:
+            logger.warning("engine %s is unavailable: %s; it is tried again", self.name, why)
+        self._reason, self._traceback = why, traceback
+
+    # --- ending -----------------------------------------------------------------------------------------------------
+
+    def gone(self, child: Child) -> None:
+        """One of its processes has ended."""
+        if child is self._home:
+            self._home_is_gone(child)
+            return
+        worker = self._by_child.pop(child, None)
+        if worker is None:
+            return
+        self._workers.remove(worker)
+        worker.child = None
+        waiting = [pending for pending in worker.in_hand.values() if pending.holder is worker and not pending.done]
+        head = worker.head
+        worker.in_hand.clear()
+        if not worker.ready:
+            if not worker.leaving and not self._stopped_home:
+                fate = f"a worker {child.fate} before its session was open"
+                self._failed(worker.reason or fate, worker.traceback)
+        elif head is not None and waiting and waiting[0] is head:
+            self._requeue(waiting[1:])
+            self._bereft(head, child.fate)
+        else:
+            self._requeue(waiting)
+            if not worker.leaving:
+                logger.warning("engine %s: worker %d %s while it was idle", self.name, worker.number, child.fate)
+
+    def _bereft(self, pending: Pending, fate: str) -> None:
+        """The worker died over this one."""
+        pending.tries += 1
+        pending.deaths.append(fate)
+        pending.holder = None
+        what = pending.name or (f"bounty {pending.bounty.id}" if pending.bounty is not None else "")
+        tries = self._settings.tries
+        logger.warning("engine %s: the worker %s over %s (%d of %d)", self.name, fate, what, pending.tries, tries)
+        if pending.tries < tries:
+            self._retries.append(pending)
+            return
+        fates = ", ".join(dict.fromkeys(pending.deaths))
+        times = "" if pending.tries == 1 else f" in each of {pending.tries} tries"
+        self._end_without_worker(pending, Failure(FailureKind.WORKER_LOST, f"the worker {fates}{times}"))
+
+    def _home_is_gone(self, child: Child) -> None:
+        was_up, self._home_up = self._home_up, False
+        self._home = None
+        if self._stopped_home:
+            return
+        if was_up:
+            # What the workers share was made by it: they go too, each when it has done what it is at work on.
+            why = f"its home {child.fate}; it is started anew"
+            for worker in self._workers:
+                worker.leaving = True
+                if not worker.in_hand:
+                    self._release(worker)
+        else:
+            why = self._home_reason or f"its home {child.fate} before setup was done"
+        self._failed(why, self._home_traceback)
+
+    def _release(self, worker: Worker) -> None:
+        """Have a worker end its session."""
+        worker.leaving = True
+        if worker.child is not None:
+            worker.child.send(Stop())
+            self._limit_end(worker)
+
+    def _limit_end(self, worker: Worker) -> None:
+        child = worker.child
+        if child is not None:
+            self._loop.at(self._loop.now + _ENDING, lambda: child.kill("the end of its session took too long"))
+
+    def _step_to_the_end(self, now: float) -> None:
+        """First the workers, then the home."""
+        for worker in self._workers:
+            if not worker.leaving:
+                self._release(worker)
+        if self._workers:
+            return
+        if self._home is not None:
+            if not self._stopped_home:
+                self._stopped_home = True
+                self._home.send(Stop())
+            return
+        closed, self._closed = self._closed, None
+        if closed is not None:
+            if self._missed:
+                logger.error("engine %s: on_success or on_error missed %d outcomes", self.name, self._missed)
+            closed()
+
+    # --- memory -----------------------------------------------------------------------------------------------------
+
+    def _weigh(self) -> None:
+        limit = self._settings.max_memory
+        busy = False
+        for worker in list(self._workers):
+            child = worker.child
+            if child is None or child.process is None:
+                continue
+            busy = busy or bool(worker.in_hand) or not worker.ready
+            used = resident(child.process)
+            if used <= limit:
+                continue
+            what = f"used {format_size(used)} of memory, more than {format_size(limit)}"
+            if worker.in_hand or not worker.ready:
+                child.kill(f"{what}, and was killed")
+            elif not worker.leaving:
+                logger.info("engine %s: worker %d is replaced: it %s", self.name, worker.number, what)
+                self._release(worker)
+        self._weighing = bool(self._workers)
+        if self._weighing:
+            self._loop.at(self._loop.now + (_WEIGH if busy else 10 * _WEIGH), self._weigh)

@@ -1,0 +1,109 @@
+"""One worker as its fleet sees it: what it has in hand, since when, and how much may be given to it ahead."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from psengine_host.backends.process.child import Child
+from psengine_host.backends.process.pending import Pending
+
+__all__ = ["Worker"]
+
+_AHEAD: Final = 0.01
+"""Seconds of work that a worker is given ahead, so that it need not wait for the host between two quick bounties."""
+_MOST_AHEAD: Final = 256
+"""Bounties that it is given ahead at most."""
+_SLOW: Final = 0.02
+"""Seconds from which on a bounty is none of the quick ones: nothing is to wait behind it."""
+_OVERHEAD: Final = 20e-6
+"""Seconds that a bounty costs a worker beside the engine."""
+_GRACE: Final = 0.25
+"""Seconds beyond its limit that an engine is left alone: one that heeds the deadline itself gives the better reason."""
+_WEIGHT: Final = 0.1
+"""How much one bounty counts for the guess how long the next takes."""
+
+
+class Worker:
+    """One worker.
+
+    Attributes:
+        number: Its number among the engine's.
+        child: Its process.
+        ready: Whether its session is open.
+        leaving: Whether it gets nothing more to do.
+        in_hand: What it was given, in the order of its number; it is at work on the first.
+        head_since: When it began with that, on the clock of ``time.monotonic``.
+        done: Bounties that it has judged.
+        alone: Whether what it has is to be alone with it, since a worker died over it already.
+        withdrawing: Whether it was told not to begin what it has.
+        since: When its state last changed.
+        reason: Why it did not start.
+        traceback: The traceback of that.
+    """
+
+    __slots__ = (
+        "alone",
+        "child",
+        "done",
+        "head_since",
+        "in_hand",
+        "leaving",
+        "number",
+        "pace",
+        "ready",
+        "reason",
+        "since",
+        "traceback",
+        "withdrawing",
+    )
+
+    def __init__(self, number: int, now: float) -> None:
+        self.number = number
+        self.child: Child | None = None
+        self.ready = False
+        self.leaving = False
+        self.in_hand: dict[int, Pending] = {}
+        self.head_since = now
+        self.done = 0
+        self.pace = _SLOW
+        self.alone = False
+        self.withdrawing = False
+        self.since = now
+        self.reason = ""
+        self.traceback = ""
+
+    @property
+    def head(self) -> Pending | None:
+        """What it is at work on."""
+        for pending in self.in_hand.values():
+            return pending
+        return None
+
+    def room(self, most: int) -> int:
+        """How much may be given to it now.
+
+        Args:
+            most: Bounties that it may still judge before it is replaced.
+        """
+        if not self.ready or self.leaving or self.alone or self.withdrawing:
+            return 0
+        ahead = 1 if self.pace >= _SLOW else min(_MOST_AHEAD, 1 + int(_AHEAD / self.pace))
+        return min(ahead, most) - len(self.in_hand)
+
+    def took(self, seconds: float) -> None:
+        """Note how long one bounty took."""
+        # A slow one is believed at once, quick ones by and by.
+        seconds += _OVERHEAD
+        self.pace = seconds if seconds > 4 * self.pace else self.pace + _WEIGHT * (seconds - self.pace)
+
+    def kill_at(self) -> float:
+        """When it has taken too long over what it is at work on."""
+        pending = self.head
+        if pending is None:
+            return math.inf
+        return min(self.head_since + pending.limit + _GRACE, pending.expires)
+
+    def is_stalled(self, now: float) -> bool:
+        """Whether something waits behind a slow bounty."""
+        return len(self.in_hand) > 1 and not self.withdrawing and now - self.head_since > _SLOW

@@ -1,0 +1,138 @@
+"""What was submitted and is not done: one bounty, or one local file, on its way through an engine's workers."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from concurrent.futures import Future, InvalidStateError
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from psengine_host.artifacts import Artifact
+from psengine_host.backends.process.crossing import facts_of, sent_name
+from psengine_host.backends.process.messages import FileTask, Task
+from psengine_host.bounty import Bounty
+from psengine_host.job import current_job
+from psengine_host.pipeline import Prepared
+
+__all__ = ["Pending"]
+
+FILE_LIFETIME: Final = 86_400.0
+"""Seconds of life of a local file's bounty: it may wait long for its turn, and nobody else expects an answer."""
+
+
+class Pending:
+    """One bounty or file that is to be judged.
+
+    Attributes:
+        number: Its number, for messages.
+        future: What is told of its end.
+        bounty: The bounty; None for a file, whose bounty is made where it is read.
+        artifact: The artifact; None for a file, and for a bounty before it is obtained.
+        prepared: What the pipeline made of the bounty.
+        path: The file, or None.
+        name: What it is called.
+        identify: Of a file: whether somebody in the host looks at its type.
+        expires: When an answer is too late, on the clock of ``time.monotonic``.
+        waits_until: How long it waits for an engine that cannot start.
+        tries: Workers that died over it.
+        deaths: How they died.
+        limit: Seconds that a worker has for it.
+        holder: Who has it: a worker, or None.
+    """
+
+    __slots__ = (
+        "artifact",
+        "began",
+        "bounty",
+        "deaths",
+        "delivery",
+        "expires",
+        "future",
+        "holder",
+        "identify",
+        "limit",
+        "name",
+        "number",
+        "path",
+        "prepared",
+        "tries",
+        "waits_until",
+    )
+
+    def __init__(
+        self,
+        *,
+        limit: float,
+        bounty: Bounty | None = None,
+        artifact: Artifact | None = None,
+        path: bytes | None = None,
+        name: str = "",
+        identify: bool = False,
+        discard_expired: bool = True,
+    ) -> None:
+        self.number = 0
+        self.future: Future[Any] = Future()
+        self.bounty = bounty
+        self.artifact = artifact
+        self.prepared: Prepared | None = None
+        self.path = path
+        self.name = name
+        self.identify = identify
+        self.began = time.monotonic()
+        self.limit = limit
+        self.expires = math.inf
+        if bounty is not None:
+            job = current_job()
+            self.delivery = None if job is None else job.delivery
+            if discard_expired:
+                self.expires = self.began + (bounty.expiration - datetime.now(UTC)).total_seconds()
+        else:
+            self.delivery = None
+        self.waits_until = min(self.expires, self.began + limit)
+        self.tries = 0
+        self.deaths: list[str] = []
+        self.holder: object = None
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, or nobody wants to know."""
+        return self.future.done()
+
+    def message(self) -> Task | FileTask:
+        """What a worker is sent.
+
+        Raises:
+            ArtifactError: The artifact cannot be handed over.
+        """
+        bounty, artifact = self.bounty, self.artifact
+        if bounty is None or artifact is None:
+            return FileTask(
+                self.number, self.limit, self.path or b"", sent_name(self.name), self.identify, FILE_LIFETIME
+            )
+        expires = None if self.expires == math.inf else self.expires
+        facts = facts_of(artifact)
+        return Task(self.number, self.limit, expires, bounty.encode(), bounty.file_allowed, self.delivery, facts)
+
+    def resolve(self, result: object) -> None:
+        """End with a result."""
+        self._let_go()
+        with contextlib.suppress(InvalidStateError):  # cancelled
+            self.future.set_result(result)
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error."""
+        self._let_go()
+        with contextlib.suppress(InvalidStateError):  # cancelled
+            self.future.set_exception(error)
+
+    def cancel(self) -> None:
+        """End without a result."""
+        self._let_go()
+        self.future.cancel()
+
+    def _let_go(self) -> None:
+        prepared = self.prepared
+        if prepared is not None and prepared.owned and prepared.artifact is not None:
+            prepared.artifact.close()
