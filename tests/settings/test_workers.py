@@ -309,6 +309,17 @@ class TestShown:
             assert Settings.read(written(text), environ=environ) == settings
             assert Settings.read(written(text), environ={}).workers.of("yara").tries == 3
 
+    def test_the_program_shows_values_with_origins_and_tells_doubts(self, written):
+        path = written(FILE + "[workers.gone]\n")
+        program = [sys.executable, "-m", "psengine_host", "--config", str(path), "config"]
+
+        def run(*arguments: str) -> str:
+            return subprocess.run([*program, *arguments], capture_output=True, text=True, check=True).stdout
+
+        shown = json.loads(run("show", "--format", "json", "--origin"))
+        assert shown["workers.yara.timeout"] == {"value": 300.0, "origin": str(path)}
+        assert f"{path}: workers.gone: no such engine is installed" in run("check")
+
     def test_origins_are_told_in_comments(self, written):
         path = written(FILE)
         lines = list(as_toml(*Settings.read_with_origins(path, {})))
