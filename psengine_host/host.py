@@ -97,6 +97,7 @@ class Host:
         self._contexts: dict[str, Context] = {}
         self._wrappers: list[Wrapper] | None = None
         self._closed = False
+        self._cancelled = False
         self._deliveries: set[Future[Delivery]] = set()
         self.observers = Observers(observers, self._context, timeout=settings.host.observer_timeout)
         services = BackendServices(
@@ -207,6 +208,7 @@ class Host:
 
         Their futures are cancelled. With a backend that judges in this process there is nothing to do.
         """
+        self._cancelled = True
         cancel = getattr(self.backend, "cancel", None)
         if cancel is not None:
             cancel()
@@ -358,6 +360,9 @@ class Host:
             return future
 
         def end(future: Future[Outcome]) -> None:
+            if self._cancelled and future.cancelled():
+                ended.cancel()
+                return
             error = CancelledError("cancelled") if future.cancelled() else future.exception()
             ended.set_result(future.result() if error is None else failed(error))
 
