@@ -348,6 +348,8 @@ class Host:
             logger.error("bounty %s: the backend failed: %s", bounty.id, reason(error))
             return unavailable(bounty, EngineProfile.unknown(engine), f"the backend failed: {reason(error)}")
 
+        if getattr(self.backend, "always_answers", False):
+            return self.backend.submit(bounty, engine, artifact=artifact)
         ended: Future[Outcome] = Future()
         try:
             future = self.backend.submit(bounty, engine, artifact=artifact)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 
-from psengine_host.backends.process.crossing import with_bid, without_long_bid
+from psengine_host.backends.process.crossing import sent_bounty, with_bid, without_long_bid
 from psengine_host.backends.process.messages import FileFacts, Hear, Result
 from psengine_host.backends.process.pending import FILE_LIFETIME, Pending
 from psengine_host.bids import BidPolicy
@@ -77,7 +77,7 @@ def without_worker(
 def heard(outcome: Outcome) -> Hear:
     """What the engine's home is sent of an outcome."""
     analysis, bid = without_long_bid(outcome.analysis)
-    return Hear(outcome.bounty.encode(), outcome.bounty.file_allowed, analysis, bid, outcome.failure)
+    return Hear(sent_bounty(outcome.bounty), analysis, bid, outcome.failure)
 
 
 def _bounty(pending: Pending, file: FileFacts) -> Bounty:

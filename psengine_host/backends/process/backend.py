@@ -44,6 +44,9 @@ class ProcessBackend:
         UsageError: This is no Linux of 5.3 or later.
     """
 
+    always_answers: Final = True
+    """Its futures have an outcome whatever happens, or are cancelled: nobody needs to look after them."""
+
     def __init__(self, services: BackendServices) -> None:
         require_linux()
         if services.trace is not None:

@@ -21,6 +21,7 @@ from psengine_host.backends.process.limits import Limits
 from psengine_host.backends.process.loop import Loop
 from psengine_host.backends.process.messages import FromChild, Logged, ToChild, decode_from_child, encode
 from psengine_host.backends.process.output import OutputLog
+from psengine_host.backends.process.sandbox import signal_of
 from psengine_host.errors import PsengineError, one_line
 from psengine_host.job import Job, working_on
 
@@ -76,6 +77,7 @@ class Child:
         command: list[str],
         limits: Limits,
         longest: int,
+        sandboxed: bool,
         discard: Callable[[str], object],
     ) -> None:
         self.process: int | None = None
@@ -88,6 +90,7 @@ class Child:
         self._owner = owner
         self._engine = engine
         self._discard = discard
+        self._sandboxed = sandboxed
         self._reader = FrameReader(max(longest + _ROOM, _LONGEST_OTHER))
         self._waiting: collections.deque[bytes] = collections.deque()
         self._closed = False
@@ -165,6 +168,8 @@ class Child:
 
     def gone(self, code: int | None) -> None:
         """It has ended."""
+        if self._sandboxed and code is not None and (number := signal_of(code)) is not None:
+            code = -number  # bwrap itself ends with an exit code
         self.exit_code = code
         while not self._closed and self._receive():
             pass

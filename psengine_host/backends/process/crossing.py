@@ -1,7 +1,7 @@
 """What crosses to an engine's processes and back: values here, messages there.
 
-Bounties cross as their JSON, whose integers are exact. A bid of more than 64 bits, which msgpack has not, crosses in
-digits beside its analysis.
+Integers of more than 64 bits, which msgpack has not, cross as text: a bid in digits beside its analysis, a bounty with
+such bounds or such an id as its JSON.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ __all__ = [
     "received",
     "registered",
     "registration_of",
+    "sent_bounty",
     "sent_name",
     "with_bid",
     "without_long_bid",
@@ -89,14 +90,18 @@ def name_of(sent: bytes) -> str:
     return sent.decode("utf-8", "surrogatepass")
 
 
-def bounty_of(encoded: bytes, *, file_allowed: bool) -> Bounty:
-    """A bounty that was sent.
+def sent_bounty(bounty: Bounty) -> Bounty | bytes:
+    """What is sent of a bounty: itself, or its JSON where msgpack has no integers of its size."""
+    rules = bounty.rules
+    number = bounty.id
+    if rules.max_allowed_bid < _WORD and (type(number) is str or -_WORD < number < _WORD):  # type: ignore[operator]
+        return bounty
+    return b"%d" % bounty.file_allowed + bounty.encode()
 
-    Args:
-        encoded: Its JSON.
-        file_allowed: Whether it may have a ``file:`` URI.
-    """
-    return Bounty.decode(encoded, file_allowed=file_allowed)
+
+def bounty_of(sent: Bounty | bytes) -> Bounty:
+    """The bounty that was sent."""
+    return sent if isinstance(sent, Bounty) else Bounty.decode(sent[1:], file_allowed=sent[:1] == b"1")
 
 
 def without_long_bid(analysis: Analysis) -> tuple[Analysis, str | None]:

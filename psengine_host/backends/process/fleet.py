@@ -9,6 +9,7 @@ import collections
 import logging
 import math
 import os
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
@@ -198,14 +199,15 @@ class Fleet:
         next_time = self._check_workers(now)
         if self._unfinished:
             if now >= self._next_sweep:
-                self._next_sweep = now + _SWEEP
                 self._sweep(now)
+                # However many wait, looking at them takes a small part of the time.
+                self._next_sweep = now + max(_SWEEP, 50 * (time.monotonic() - now))
             next_time = min(next_time, self._ensure(now), self._next_sweep)
             self._dispatch(now)
             for worker in self._workers:
                 next_time = min(next_time, worker.kill_at())
         if self._closing and not self._unfinished:
-            self._step_to_the_end(now)
+            self._step_to_the_end()
         return next_time
 
     # --- preparing --------------------------------------------------------------------------------------------------
@@ -702,7 +704,7 @@ class Fleet:
         if child is not None:
             self._loop.at(self._loop.now + _ENDING, lambda: child.kill("the end of its session took too long"))
 
-    def _step_to_the_end(self, now: float) -> None:
+    def _step_to_the_end(self) -> None:
         """First the workers, then the home."""
         for worker in self._workers:
             if not worker.leaving:

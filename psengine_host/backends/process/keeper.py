@@ -237,7 +237,7 @@ class _Keeper:
             with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
                 file.write(_MOST_EXPENDABLE)
             if message.command:
-                os.execvp(message.command[0], message.command)
+                os.execvp(message.command[0], message.command)  # noqa: S606 - a list of words
         except BaseException as error:  # noqa: BLE001 - nothing may go back into the keeper's code
             reason = f"the process cannot be made ready: {error}"
             with contextlib.suppress(OSError):

@@ -159,7 +159,7 @@ class Keeping:
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        complaint = tempfile.TemporaryFile()
+        complaint = tempfile.TemporaryFile()  # noqa: SIM115 - closed below, or by its copy
         try:
             environment = command_environment()
             self._mark = put_mark(environment, os.environ.get(MARK_VARIABLE))

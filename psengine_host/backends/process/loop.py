@@ -19,6 +19,11 @@ __all__ = ["Loop", "Timer"]
 READABLE: Final = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
 WRITABLE: Final = select.EPOLLOUT
 
+_MANY: Final = 4
+"""Calls in one round that make it likely that more come."""
+_SOON: Final = 0.0005
+"""Seconds until the next look then."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -116,9 +121,14 @@ class Loop:
 
     def _run(self) -> None:
         until = self.now
+        calls = 0
         while not self._stopped:
-            self._asleep = True
+            # Where many threads, or a busy one, ask for much, they need not wake this one for each: it looks by itself,
+            # soon. Waking it makes it and them hand the interpreter to and fro.
+            self._asleep = calls < _MANY
             wait = 0.0 if self._calls else max(0.0, until - time.monotonic())
+            if not self._asleep:
+                wait = min(wait, _SOON)
             events = self._epoll.poll(-1 if wait == math.inf else wait)
             self._asleep = False
             self.now = time.monotonic()
@@ -127,7 +137,8 @@ class Loop:
                     os.eventfd_read(self._wake)
                 elif (handler := self._handlers.get(descriptor)) is not None:  # not forgotten just now
                     self._guarded(handler, event)
-            for _ in range(len(self._calls)):
+            calls = len(self._calls)
+            for _ in range(calls):
                 self._guarded(self._calls.popleft())
             # What has come is looked at before any deadline: the whole host may have stood still.
             while self._timers and self._timers[0][0] <= self.now:

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from psengine_host.analysis import Analysis, EngineInfo
+from psengine_host.bounty import Bounty
 from psengine_host.outcome import Failure
 
 __all__ = [
@@ -120,8 +121,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True, tag=4):
         limit: Seconds that it may take from its beginning.
         expires: When an answer is too late, whenever it begins, on the clock of ``time.monotonic``, which is one for
             all processes of a machine; None: never.
-        bounty: The bounty in JSON.
-        file_allowed: Whether its artifact may be a ``file:`` URI.
+        bounty: The bounty; in JSON where msgpack has no integers of its size.
         delivery: The id of the webhook's delivery, for log records.
         artifact: The artifact.
     """
@@ -129,8 +129,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True, tag=4):
     number: int
     limit: float
     expires: float | None
-    bounty: bytes
-    file_allowed: bool
+    bounty: Bounty | bytes
     delivery: str | None
     artifact: ArtifactFacts
 
@@ -169,15 +168,13 @@ class Hear(msgspec.Struct, frozen=True, array_like=True, tag=7):
     """Call the author's callbacks with an outcome.
 
     Args:
-        bounty: The bounty in JSON.
-        file_allowed: As of :class:`Task`.
+        bounty: As of :class:`Task`.
         analysis: The analysis, its bid apart.
         bid: The bid in digits: it may have more than 64 bits.
         failure: Why it was not judged.
     """
 
-    bounty: bytes
-    file_allowed: bool
+    bounty: Bounty | bytes
     analysis: Analysis
     bid: str | None
     failure: Failure | None

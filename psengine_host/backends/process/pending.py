@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from psengine_host.artifacts import Artifact
-from psengine_host.backends.process.crossing import facts_of, sent_name
+from psengine_host.backends.process.crossing import facts_of, sent_bounty, sent_name
 from psengine_host.backends.process.messages import FileTask, Task
 from psengine_host.bounty import Bounty
 from psengine_host.job import current_job
@@ -20,6 +20,18 @@ __all__ = ["Pending"]
 
 FILE_LIFETIME: Final = 86_400.0
 """Seconds of life of a local file's bounty: it may wait long for its turn, and nobody else expects an answer."""
+
+
+class _Future(Future[Any]):
+    """A future that can be asked without its lock whether it was cancelled: it is asked often."""
+
+    unwanted = False
+
+    def cancel(self) -> bool:
+        """Cancel it, if it is not done."""
+        cancelled = super().cancel()
+        self.unwanted = self.unwanted or cancelled
+        return cancelled
 
 
 class Pending:
@@ -40,6 +52,7 @@ class Pending:
         deaths: How they died.
         limit: Seconds that a worker has for it.
         holder: Who has it: a worker, or None.
+        ended: Whether it has ended.
     """
 
     __slots__ = (
@@ -48,6 +61,7 @@ class Pending:
         "bounty",
         "deaths",
         "delivery",
+        "ended",
         "expires",
         "future",
         "holder",
@@ -73,7 +87,8 @@ class Pending:
         discard_expired: bool = True,
     ) -> None:
         self.number = 0
-        self.future: Future[Any] = Future()
+        self.future = _Future()
+        self.ended = False
         self.bounty = bounty
         self.artifact = artifact
         self.prepared: Prepared | None = None
@@ -98,7 +113,7 @@ class Pending:
     @property
     def done(self) -> bool:
         """Whether it has ended, or nobody wants to know."""
-        return self.future.done()
+        return self.ended or self.future.unwanted
 
     def message(self) -> Task | FileTask:
         """What a worker is sent.
@@ -113,7 +128,7 @@ class Pending:
             )
         expires = None if self.expires == math.inf else self.expires
         facts = facts_of(artifact)
-        return Task(self.number, self.limit, expires, bounty.encode(), bounty.file_allowed, self.delivery, facts)
+        return Task(self.number, self.limit, expires, sent_bounty(bounty), self.delivery, facts)
 
     def resolve(self, result: object) -> None:
         """End with a result."""
@@ -133,6 +148,7 @@ class Pending:
         self.future.cancel()
 
     def _let_go(self) -> None:
+        self.ended = True
         prepared = self.prepared
         if prepared is not None and prepared.owned and prepared.artifact is not None:
             prepared.artifact.close()

@@ -109,6 +109,7 @@ class Surroundings:
                 command=command,
                 limits=limits if where != "home" else Limits(),
                 longest=workers.max_result_size,
+                sandboxed=sandboxed,
                 discard=self.discard,
             )
         except BaseException:

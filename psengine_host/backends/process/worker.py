@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from datetime import timedelta
-from typing import Final, TextIO
+from typing import Any, Final
 
 import msgspec
 
@@ -99,7 +99,7 @@ def serve(descriptor: int) -> None:
     _Child(_Channel(descriptor)).run()
 
 
-def _lines_to(descriptor: int) -> TextIO:
+def _lines_to(descriptor: int) -> Any:  # noqa: ANN401 - a text file; typeshed knows more of it than io tells
     return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
@@ -232,7 +232,7 @@ class _HomeProcess:
         self._home.stop()
 
     def _outcome(self, message: Hear) -> Outcome:
-        bounty = bounty_of(message.bounty, file_allowed=message.file_allowed)
+        bounty = bounty_of(message.bounty)
         return Outcome(bounty, self._engine.name, with_bid(message.analysis, message.bid), message.failure)
 
 
@@ -319,7 +319,7 @@ class _Worker:
 
     def _judge(self, task: Task) -> Result:
         began = time.monotonic()
-        bounty = bounty_of(task.bounty, file_allowed=task.file_allowed)
+        bounty = bounty_of(task.bounty)
         deadline = began + task.limit
         prepared = Prepared(bounty, began, deadline if task.expires is None else min(deadline, task.expires))
         with received(task.artifact, self._spool) as artifact:
@@ -384,7 +384,7 @@ class _Worker:
         return encode(msgspec.structs.replace(result, analysis=None, bid=None, failure=failure))
 
 
-def _nowhere(bounty: Bounty, deadline: float) -> Artifact:
+def _nowhere(bounty: Bounty, _deadline: float) -> Artifact:
     raise ArtifactError(f"bounty {bounty.id}: the artifact of a local file is not fetched")
 
 
