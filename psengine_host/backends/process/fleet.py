@@ -252,7 +252,7 @@ class Fleet:
             self._drop(pending)
         else:
             pending.artifact = prepared.artifact
-            pending.limit = max(0.001, self._timeout - (self._loop.now - prepared.began))
+            pending.limit = min(self._timeout, max(0.001, self._timeout - (self._loop.now - prepared.began)))
             self._queue.append(pending)
 
     @property
