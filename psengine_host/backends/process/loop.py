@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import heapq
 import itertools
 import logging
@@ -86,6 +87,12 @@ class Loop:
         """End the thread after this round."""
         self.call(self._stop)
 
+    def abandon(self) -> None:
+        """In a fork of the process: close the descriptors, and touch nothing that the parent has as well."""
+        self._handlers.clear()  # what is forgotten from now on is not taken from the parent's epoll
+        self._calls.clear()
+        self._close()
+
     # --- in the loop's thread only ----------------------------------------------------------------------------------
 
     def watch(self, descriptor: int, call: Callable[[int], object]) -> None:
@@ -111,10 +118,8 @@ class Loop:
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _ring(self) -> None:
-        try:
+        with contextlib.suppress(OSError):  # the loop has just ended
             os.eventfd_write(self._wake, 1)
-        except OSError as error:  # the loop has ended
-            logger.debug("the loop of the process backend has ended: %s", error)
 
     def _stop(self) -> None:
         self._stopped = True
@@ -146,8 +151,14 @@ class Loop:
                 if timer.call is not None:
                     self._guarded(timer.call)
             until = self._next()
-        self._epoll.close()
-        os.close(self._wake)
+        self._close()
+
+    def _close(self) -> None:
+        self._asleep = False  # so that nobody rings: the number of the bell may soon be another's
+        wake, self._wake = self._wake, -1
+        if wake >= 0:
+            self._epoll.close()
+            os.close(wake)
 
     def _next(self) -> float:
         try:
