@@ -260,6 +260,8 @@ class Host:
         )
 
     def _deliver_later(self, future: Future[Outcome]) -> None:
+        if future.cancelled():
+            return
         outcome = future.result()
         if outcome.bounty.response_url is None:
             return
