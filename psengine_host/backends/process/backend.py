@@ -223,6 +223,7 @@ class ProcessBackend:
 
     def forked(self) -> None:
         """In a fork of the process: let go of what is the parent's."""
+        self._closed = True
         self._loop.abandon()
         for fleet in self._fleets.values():
             fleet.abandon()
