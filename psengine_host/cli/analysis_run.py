@@ -7,16 +7,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import IO, Any, BinaryIO, Literal, cast
 
 import click
 
 from psengine_host.artifacts import Artifact
+from psengine_host.backends import Backend
+from psengine_host.backends.local import LocalBackend
 from psengine_host.cli import verbose
 from psengine_host.cli.checks import CHECKS, Check
 from psengine_host.cli.inputs import Kind, Skipped, count, gather
 from psengine_host.cli.interrupts import Interrupts
+from psengine_host.cli.parallel_scan import ParallelScan
 from psengine_host.cli.program import FAILED, MALICIOUS, OK
 from psengine_host.cli.progress import ProgressBar
 from psengine_host.cli.resume import Done, finish_broken_line
@@ -24,6 +28,7 @@ from psengine_host.cli.rows import Row, shown_name
 from psengine_host.cli.scan import Scan
 from psengine_host.cli.tally import Tally, plural
 from psengine_host.cli.traces import print_hook
+from psengine_host.cli.worker_lines import worker_lines
 from psengine_host.cli.writers import JsonLinesWriter, JsonWriter, TableWriter, Writer
 from psengine_host.engines.observers import load_observer
 from psengine_host.host import Host
@@ -53,6 +58,8 @@ class AnalysisOptions:
     check_empty: bool = False
     check_wicar: bool = False
     backend: str = "local"
+    identify: bool | None = None
+    unordered: bool = False
     deliver: bool = False
     observers: tuple[str, ...] = ()
     trace_hooks: bool = False
@@ -63,6 +70,11 @@ class AnalysisOptions:
     def checks(self) -> list[Check]:
         """The checks asked for."""
         return [check for check in CHECKS if getattr(self, check.option.removeprefix("--").replace("-", "_"))]
+
+    @property
+    def waits_for_names(self) -> bool:
+        """Whether the list of inputs may still be written by somebody: a row must not wait for its next name."""
+        return self.files_from is not None and not self.files_from.is_file()
 
     @property
     def list_of_inputs(self) -> Path | Literal["-"] | None:
@@ -93,7 +105,11 @@ def run_analysis(options: AnalysisOptions, out: IO[str]) -> int:
         )
         with closing(host):
             engines = [engine.name for engine in host.catalog.select(options.engines)]
-            return _Run(options, host, engines, done, out, interrupts).run()
+            try:
+                return _Run(options, host, engines, done, out, interrupts).run()
+            except BaseException:
+                host.cancel()  # or closing it would wait for what nobody will see
+                raise
 
 
 class _Run:
@@ -115,24 +131,19 @@ class _Run:
         self._tally = Tally()
         self._skipped = Skipped()
         self._surprised = False
-        self._scan = Scan(
-            host,
-            engines,
-            bounties=options.kind == "bounty",
-            deliver=options.deliver,
-            done=done,
-            interrupted=lambda: interrupts.signal is not None,
-            # Not from a list that somebody may still be writing: a row must not wait for the next name.
-            ahead=options.files_from is None or options.files_from.is_file(),
-        )
+        self._scan = self._scan_of(host.backend)
 
     def run(self) -> int:
         # The list of inputs is opened here, so that a missing one is told before anything is judged.
         rows = self._rows()
         bar = ProgressBar(
-            self._count, lambda: self._scan.current, skipped=self._already_there, terminal=self._has_room()
+            self._count,
+            lambda: self._scan.current,
+            skipped=self._already_there,
+            terminal=self._has_room(),
+            below=partial(worker_lines, self._host) if self._options.verbose else tuple,
         )
-        with closing(bar) as progress:
+        with closing(self._scan), closing(bar) as progress:
             writer = self._writer(progress)
             interrupted = False
             try:
@@ -149,11 +160,39 @@ class _Run:
                 raise
             except Exception:
                 with self._interrupts.held():
-                    writer.finish(self._tally)  # what was written so far is to be read by a program
+                    try:
+                        self._show_rest(writer, progress)
+                    finally:
+                        writer.finish(self._tally)  # what was written so far is to be read by a program
                 raise
+            if interrupted:
+                with self._interrupts.held():
+                    self._show_rest(writer, progress)
         with self._interrupts.held():
             self._finish(writer, interrupted=interrupted)
         return self._interrupts.exit_code if interrupted else self._exit_code()
+
+    def _show_rest(self, writer: Writer, progress: ProgressBar) -> None:
+        """End what goes on, and show what was done of it."""
+        for row in self._scan.interrupt():
+            self._tally.add(row)
+            self._show(row, writer, progress)
+
+    def _scan_of(self, backend: Backend) -> Scan | ParallelScan:
+        """One after another where the engines are in this process, otherwise many at a time."""
+        options = self._options
+        here = isinstance(backend, LocalBackend)
+        settled: dict[str, Any] = {
+            "bounties": options.kind == "bounty",
+            "deliver": options.deliver,
+            "done": self._done,
+            "interrupted": lambda: self._interrupts.signal is not None,
+            "ahead": not options.waits_for_names,
+            "identify": here if options.identify is None else options.identify,
+        }
+        if here:
+            return Scan(self._host, self._engines, **settled)
+        return ParallelScan(self._host, self._engines, **settled, in_order=not options.unordered)
 
     def _finish(self, writer: Writer, *, interrupted: bool) -> None:
         writer.finish(self._tally)
@@ -177,7 +216,7 @@ class _Run:
             include=options.include,
             exclude=options.exclude,
             files_from=options.list_of_inputs,
-            stdin=sys.stdin.buffer,
+            stdin=_unlocked(sys.stdin.buffer),
             skipped=self._skipped,
         )
         return self._checks_then(self._scan.rows(inputs))
@@ -197,9 +236,7 @@ class _Run:
 
     def _checked(self, check: Check, artifact: Artifact, engine: str) -> Row:
         began = time.perf_counter()
-        row = self._scan.judge(
-            check.option, self._host.bounty_for(artifact, identify=True), engine, artifact, began, deliver=False
-        )
+        row = self._scan.judge(check.option, self._host.bounty_for(artifact, identify=True), engine, artifact, began)
         row.first = engine == self._engines[0]
         if row.verdict not in check.expected or row.error is not None:
             self._surprised = True
@@ -266,3 +303,9 @@ class _Run:
         if tally.errors or self._surprised or (done is not None and done.failed):
             return FAILED
         return OK
+
+
+def _unlocked(stream: BinaryIO) -> BinaryIO:
+    """Standard input without its buffer: a thread that waits in it would hold a lock that Python needs at the end."""
+    raw: BinaryIO = getattr(stream, "raw", stream)
+    return raw

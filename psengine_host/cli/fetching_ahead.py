@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import Final, TypeVar
 
 from psengine_host.artifacts import Artifact
 from psengine_host.cli.inputs import RemoteInput
@@ -30,18 +30,26 @@ Obtain = Callable[[RemoteInput, float], Artifact]
 """Gets the artifact of an input by a deadline."""
 
 
-def fetch_ahead(turns: Iterable[Turn], obtain: Obtain, timeout: float) -> Iterator[Turn]:
+AnyTurn = TypeVar("AnyTurn", bound=Turn)
+
+
+def fetch_ahead(turns: Iterable[AnyTurn | None], obtain: Obtain, timeout: float) -> Iterator[AnyTurn]:
     """The same turns in the same order, those that are URLs with their fetch under way.
 
     Args:
-        turns: The turns; :data:`AT_ONCE` are taken from it before the first of them has been judged.
+        turns: The turns; :data:`AT_ONCE` are taken from it before the first of them has been judged. None says that
+            there is no other at the moment: then the first that was taken is yielded, and waits for no other.
         obtain: Gets the artifact of an input.
         timeout: Seconds for one artifact.
     """
-    window: deque[Turn] = deque()
+    window: deque[AnyTurn] = deque()
     fetchers = _Fetchers(obtain, timeout * AT_ONCE)
     try:
         for turn in turns:
+            if turn is None:
+                if window:
+                    yield window.popleft()
+                continue
             if isinstance(turn.item, RemoteInput) and not fetchers.alone:
                 turn.fetch = fetchers.begin(turn.item)
             elif not window:  # nothing that it would have to wait for

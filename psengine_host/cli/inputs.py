@@ -52,6 +52,7 @@ __all__ = [
     "UrlInput",
     "count",
     "gather",
+    "is_folder",
 ]
 
 Kind: TypeAlias = Literal["file", "url", "bounty"]
@@ -225,6 +226,17 @@ def count(
                 return None
             total += len(listing.files) + len(listing.bad)
     return total
+
+
+def is_folder(argument: str, kind: Kind) -> bool:
+    """Whether an argument names a folder.
+
+    Args:
+        argument: The argument.
+        kind: What the arguments are.
+    """
+    path = _path_or_input(argument, kind) if argument != "-" else None
+    return isinstance(path, str) and os.path.isdir(path)
 
 
 def _gathered(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import BinaryIO, Final
@@ -14,7 +15,7 @@ from psengine_host.bounty import LOCAL_LIFETIME, ArtifactType, Bounty
 from psengine_host.cli.inputs import FileInput, Input, RemoteInput, StreamInput, TextInput, UrlInput
 from psengine_host.cli.rows import shown_name
 from psengine_host.errors import ArtifactError
-from psengine_host.host import bounty_for
+from psengine_host.local_bounties import bounty_for
 from psengine_host.obtaining import Obtainer
 from psengine_host.quantities import format_size
 from psengine_host.settings import Settings
@@ -33,15 +34,23 @@ class Opener:
         spool: Where streams go.
         obtainer: Fetches artifacts.
         lifetime: How long the bounties made here live; at least the host's time limit.
+        identify: Whether they name the mimetype of their artifact.
     """
 
     def __init__(
-        self, settings: Settings, spool: Spool, obtainer: Obtainer, lifetime: timedelta = LOCAL_LIFETIME
+        self,
+        settings: Settings,
+        spool: Spool,
+        obtainer: Obtainer,
+        lifetime: timedelta = LOCAL_LIFETIME,
+        *,
+        identify: bool = True,
     ) -> None:
         self._timeout = settings.host.timeout
         self._max_bounty_size = settings.host.max_bounty_size
         self._obtainer = obtainer
         self._spool = spool
+        self._identify = identify
         self._lifetime = max(lifetime, timedelta(seconds=self._timeout))
 
     def open(self, item: Input) -> tuple[Artifact, Bounty]:
@@ -78,7 +87,7 @@ class Opener:
         """
         uri = _uri(item) if isinstance(item, (TextInput, RemoteInput)) else None
         try:
-            return bounty_for(artifact, identify=True, lifetime=self._lifetime, uri=uri)
+            return bounty_for(artifact, identify=self._identify, lifetime=self._lifetime, uri=uri)
         except BaseException:
             artifact.close()
             raise
@@ -103,6 +112,22 @@ class Opener:
             reason = f"a bounty has at most {limit}; raise the setting host.max_bounty_size"
             raise ArtifactError(f"{shown_name(item.name)}: {reason}")
         return Bounty.decode(raw, file_allowed=True)
+
+    def shared(self, bounty: Bounty, engines: Sequence[str]) -> Artifact | None:
+        """The file of a bounty that several engines judge: fetched once, and the same bytes for all of them.
+
+        None where the engine may fetch it itself, or where it cannot be had: then each is told so in its turn.
+
+        Args:
+            bounty: The bounty.
+            engines: The engines.
+        """
+        if len(engines) < 2 or bounty.is_url or bounty.expired():
+            return None
+        try:
+            return self._obtainer.obtain(bounty, time.monotonic() + self._timeout)
+        except ArtifactError:
+            return None
 
     def _artifact(self, item: Input) -> Artifact:
         if isinstance(item, FileInput):

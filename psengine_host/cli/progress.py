@@ -6,12 +6,13 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from psengine_host.escapes import printable
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.progress import Progress, TaskID
 
 __all__ = ["ProgressBar"]
@@ -35,6 +36,7 @@ class ProgressBar:
         current: Names the artifact in work.
         skipped: Tells how many of those that were counted need not be done: they are no part of the total.
         terminal: Whether there is a terminal to show it on; found out by default.
+        below: Tells the lines to be shown below the bar.
     """
 
     def __init__(
@@ -44,10 +46,12 @@ class ProgressBar:
         *,
         skipped: Callable[[], int] = int,
         terminal: bool | None = None,
+        below: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._count = count
         self._current = current
         self._skipped = skipped
+        self._below = below
         self._terminal = sys.stderr.isatty() if terminal is None else terminal
         self._began = time.monotonic()
         self._done = 0
@@ -88,7 +92,7 @@ class ProgressBar:
         if self._closed.wait(PATIENCE):
             return
         threading.Thread(target=self._find_total, name="psengine-count", daemon=True).start()
-        progress, task = _bar()
+        progress, task = _bar(self._below)
         while True:
             with self._lock:
                 if self._closed.is_set():
@@ -115,12 +119,19 @@ class ProgressBar:
             self._total = self._count(self._closed.is_set)
 
 
-def _bar() -> tuple[Progress, TaskID]:
+def _bar(below: Callable[[], Sequence[str]]) -> tuple[Progress, TaskID]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Column
+    from rich.text import Text
 
-    progress = Progress(
+    class WithLinesBelow(Progress):
+        def get_renderables(self) -> Iterable[RenderableType]:
+            yield self.make_tasks_table(self.tasks)
+            for line in below():
+                yield Text(printable(line), no_wrap=True, overflow="ellipsis")
+
+    progress = WithLinesBelow(
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}", markup=False),

@@ -58,7 +58,7 @@ class Turn:
         self.seconds = 0.0
 
 
-def read_ahead(turns: Iterable[Turn]) -> Iterator[Turn]:
+def read_ahead(turns: Iterable[Turn], *, identify: bool = True) -> Iterator[Turn]:
     """The same turns in the same order, the files among them read and identified as far as memory allows.
 
     Only files: a stream is opened when its turn comes, and not before. A file that cannot be read has no artifact;
@@ -67,6 +67,7 @@ def read_ahead(turns: Iterable[Turn]) -> Iterator[Turn]:
     Args:
         turns: The turns. Some are taken from it before those that went before have been judged, so it must not wait
             for anybody, as a list of files that somebody is still writing does.
+        identify: Whether the files' types are named, too; otherwise they are hashed only.
     """
     turns = iter(turns)
     yield from itertools.islice(turns, AT_FIRST)
@@ -74,7 +75,7 @@ def read_ahead(turns: Iterable[Turn]) -> Iterator[Turn]:
         return
     turns = itertools.chain([first], turns)
     groups: deque[_Group] = deque()
-    reader = _Reader()
+    reader = _Reader(identify=identify)
     try:
         while True:
             while len(groups) < GROUPS and (taken := list(itertools.islice(turns, GROUP))):
@@ -115,7 +116,8 @@ class _Group:
 class _Reader:
     """A thread that reads groups. Nobody waits for it: an interrupt must not hang on a slow disk."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, identify: bool = True) -> None:
+        self.identify = identify
         self._groups: queue.SimpleQueue[_Group | None] = queue.SimpleQueue()
         self.stopped = threading.Event()
         threading.Thread(target=self._run, name="psengine-read", daemon=True).start()
@@ -133,7 +135,7 @@ class _Reader:
         while (group := self._groups.get()) is not None and not self.stopped.is_set():
             if group.claim():
                 try:
-                    _read(group.turns, self.stopped)
+                    _read(group.turns, self.stopped, identify=self.identify)
                 finally:  # whoever waits for it must not wait for ever
                     group.read.set()
 
@@ -142,12 +144,12 @@ def _help(groups: Sequence[_Group], reader: _Reader) -> None:
     """Read one group that the thread has not begun: the last, because the thread goes from the first on."""
     for group in reversed(groups):
         if group.claim():
-            _read(group.turns, reader.stopped)
+            _read(group.turns, reader.stopped, identify=reader.identify)
             group.read.set()
             return
 
 
-def _read(group: Sequence[Turn], stopped: threading.Event) -> None:
+def _read(group: Sequence[Turn], stopped: threading.Event, *, identify: bool) -> None:
     kept = 0
     for turn in group:
         if kept >= GROUP_BYTES or stopped.is_set():
@@ -159,6 +161,7 @@ def _read(group: Sequence[Turn], stopped: threading.Event) -> None:
         # Whatever is wrong is found out again when its turn comes, and told then.
         with contextlib.suppress(Exception):
             artifact = Artifact.from_path(item.path, name=item.name)
-            kept += artifact.size if artifact.mimetype and artifact.size <= KEPT_IN_MEMORY else 0
+            known = artifact.mimetype if identify else artifact.sha256
+            kept += artifact.size if known and artifact.size <= KEPT_IN_MEMORY else 0
             turn.artifact = artifact
         turn.seconds = time.perf_counter() - began

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import IO, Any
 
 import msgspec
 
+from psengine_host.cli.inputs import Input, StreamInput
 from psengine_host.errors import UsageError
 
-__all__ = ["Done", "finish_broken_line"]
+__all__ = ["Done", "finish_broken_line", "still_to_do"]
 
 
 class Done:
@@ -71,6 +73,21 @@ class Done:
         # The row of a check says nothing of the user's artifacts.
         malicious = row["analysis"].get("verdict") == "malicious" and not row["artifact"].startswith("--check-")
         self._seen.setdefault((row["artifact"], row["engine"]), []).append((malicious, row.get("error") is not None))
+
+
+def still_to_do(item: Input, engines: Sequence[str], done: Done | None) -> Sequence[str]:
+    """The engines that have not judged an input yet.
+
+    Args:
+        item: The input.
+        engines: The names of all engines.
+        done: What an earlier output has, or None.
+    """
+    # What a stream held the last time tells nothing of what it holds now.
+    # Nor does it of a second "-", which is an error of its own.
+    if done is None or isinstance(item, StreamInput) or item.name == "-":
+        return engines
+    return tuple(engine for engine in engines if not done.take(item.name, engine))
 
 
 def finish_broken_line(path: str, out: IO[str]) -> None:

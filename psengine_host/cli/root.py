@@ -57,11 +57,14 @@ class State:
         self.log: Log | None = None
         self._settings: Settings | None = None
 
-    def settings(self, options: Mapping[str, object] | None = None) -> Settings:
+    def settings(
+        self, options: Mapping[str, object] | None = None, *, otherwise: Mapping[str, object] | None = None
+    ) -> Settings:
         """The settings, read at the first call; from then on the log is as ``[log]`` says, and hides their secrets.
 
         Args:
             options: What the command's own options say, by setting; None as a value says nothing.
+            otherwise: What holds for this command where nobody says anything, by setting of a section.
 
         Raises:
             SettingsError: They cannot be read.
@@ -69,10 +72,21 @@ class State:
         if self._settings is None:
             from psengine_host.settings import Settings
 
-            self._settings = Settings.read(self.config, options=options)
+            settings, origins = Settings.read_with_origins(self.config, options=options)
+            for key, value in (otherwise or {}).items():
+                if origins[key].layer == "default":
+                    settings = _replaced(settings, key, value)
+            self._settings = settings
             if self.log is not None:
                 self.log.follow(self._settings)
         return self._settings
+
+
+def _replaced(settings: Settings, key: str, value: object) -> Settings:
+    from msgspec.structs import replace
+
+    section, _, name = key.partition(".")
+    return replace(settings, **{section: replace(getattr(settings, section), **{name: value})})
 
 
 class LazyGroup(click.Group):

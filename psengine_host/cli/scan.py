@@ -7,17 +7,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from psengine_host.artifacts import Artifact
 from psengine_host.bounty import Bounty
+from psengine_host.cli.delivering import delivery_problem
 from psengine_host.cli.fetching_ahead import fetch_ahead
-from psengine_host.cli.inputs import FileInput, Input, RemoteInput, StreamInput
+from psengine_host.cli.inputs import FileInput, Input, StreamInput
 from psengine_host.cli.opening import Opener
 from psengine_host.cli.reading_ahead import Turn, read_ahead
-from psengine_host.cli.resume import Done
-from psengine_host.cli.rows import Row, shown_name
-from psengine_host.errors import ArtifactError, InvalidBounty, PsengineError, one_line
+from psengine_host.cli.refusals import refused
+from psengine_host.cli.resume import Done, still_to_do
+from psengine_host.cli.rows import Row
+from psengine_host.errors import ArtifactError, InvalidBounty
 from psengine_host.host import Host
 from psengine_host.outcome import FailureKind, Outcome
 
-__all__ = ["Scan"]
+__all__ = ["Scan", "interrupted_row", "judged"]
 
 
 class Scan:
@@ -34,6 +36,7 @@ class Scan:
         done: What an earlier run has written already.
         interrupted: Tells whether the user wants to stop: an engine may raise ``KeyboardInterrupt`` by itself.
         ahead: Whether files are read and URLs fetched before their turn; only for inputs that wait for nobody.
+        identify: Whether the bounties made here name the mimetype of their artifact.
     """
 
     def __init__(
@@ -46,22 +49,26 @@ class Scan:
         done: Done | None = None,
         interrupted: Callable[[], bool] = lambda: True,
         ahead: bool = False,
+        identify: bool = True,
     ) -> None:
         self._host = host
-        self._opener = Opener(host.settings, host.spool, host.obtainer)
+        self._opener = Opener(host.settings, host.spool, host.obtainer, identify=identify)
         self._engines = tuple(engines)
         self._bounties = bounties
         self._deliver = deliver
         self._done = done
         self._interrupted = interrupted
         self._ahead = ahead and not bounties
+        self._identify = identify
         self.current = ""
 
     def rows(self, inputs: Iterable[Input]) -> Iterator[Row]:
         """One row an input and engine, in order. What fails is a row too; only the user's interrupt is raised."""
         turns = self._turns(inputs)
         if self._ahead:
-            turns = fetch_ahead(read_ahead(turns), self._opener.fetch, self._host.settings.host.timeout)
+            turns = fetch_ahead(
+                read_ahead(turns, identify=self._identify), self._opener.fetch, self._host.settings.host.timeout
+            )
         for turn in turns:
             self.current = turn.item.name
             first = True
@@ -70,17 +77,19 @@ class Scan:
                 first = False
                 yield row
 
+    def interrupt(self) -> Iterator[Row]:
+        """What is done and was not handed out: nothing, since each is handed out before the next begins."""
+        return iter(())
+
+    def close(self) -> None:
+        """Nothing goes on beside the scan that would have to be ended."""
+
     def _turns(self, inputs: Iterable[Input]) -> Iterator[Turn]:
         """The inputs that are not done yet."""
         for item in inputs:
-            engines = self._engines
-            # What a stream held the last time tells nothing of what it holds now.
-            # Nor does it of a second "-", which is an error of its own.
-            if self._done is not None and not isinstance(item, StreamInput) and item.name != "-":
-                engines = tuple(engine for engine in engines if not self._done.take(item.name, engine))
-                if not engines:
-                    continue
-            yield Turn(item, engines)
+            engines = still_to_do(item, self._engines, self._done)
+            if engines:
+                yield Turn(item, engines)
 
     def _judged(self, turn: Turn) -> Iterator[Row]:
         item = turn.item
@@ -89,51 +98,30 @@ class Scan:
         try:
             if self._bounties and isinstance(item, (FileInput, StreamInput)):
                 bounty = self._opener.read_bounty(item)
-                artifact = self._shared(bounty, turn.engines)
+                artifact = self._opener.shared(bounty, turn.engines)
             elif turn.artifact is not None and turn.artifact.is_current():
-                artifact, bounty = turn.artifact, self._host.bounty_for(turn.artifact, identify=True)
+                artifact, bounty = turn.artifact, self._opener.bounty_of(item, turn.artifact)
             elif turn.fetch is not None:
                 artifact = turn.fetch.result(self._host.settings.host.timeout)
                 bounty = self._opener.bounty_of(item, artifact)
             else:
                 artifact, bounty = self._opener.open(item)
         except (ArtifactError, InvalidBounty) as error:
-            kind, message = _refused(item, error)
+            kind, message = refused(item, error)
             seconds = time.perf_counter() - began
             for engine in turn.engines:
                 yield Row.of_error(item.name, engine, kind, message, seconds)
             return
         try:
             for engine in turn.engines:
-                yield self.judge(item.name, bounty, engine, artifact, began)
+                yield self._answered(item.name, bounty, engine, artifact, began)
                 began = time.perf_counter()
         finally:
             if artifact is not None:
                 artifact.close()
 
-    def _shared(self, bounty: Bounty, engines: Sequence[str]) -> Artifact | None:
-        """The file of a bounty that several engines judge: fetched once, and the same bytes for all of them.
-
-        None where the engine may fetch it itself, or where it cannot be had: then each is told so in its turn.
-        """
-        if len(engines) < 2 or bounty.is_url or bounty.expired():
-            return None
-        try:
-            return self._host.obtainer.obtain(bounty, time.monotonic() + self._host.settings.host.timeout)
-        except ArtifactError:
-            return None
-
-    def judge(
-        self,
-        name: str,
-        bounty: Bounty,
-        engine: str,
-        artifact: Artifact | None,
-        began: float,
-        *,
-        deliver: bool | None = None,
-    ) -> Row:
-        """One row.
+    def judge(self, name: str, bounty: Bounty, engine: str, artifact: Artifact | None, began: float) -> Row:
+        """One row; its answer is not delivered.
 
         Args:
             name: What to call the artifact.
@@ -141,44 +129,56 @@ class Scan:
             engine: The engine's name.
             artifact: The artifact, or None where the host obtains it.
             began: When the work on it began, on the clock of ``time.perf_counter``.
-            deliver: Whether to send the answer; by default as the scan was told.
         """
-        try:
-            outcome = self._host.judge(bounty, engine, artifact).result()
-        except KeyboardInterrupt:
-            if self._interrupted():
-                raise
-            return Row.of_error(name, engine, FailureKind.ENGINE, "raised KeyboardInterrupt by itself")
-        row = Row.of_outcome(name, outcome, time.perf_counter() - began, 0 if artifact is None else artifact.size)
-        if deliver is None:
-            deliver = self._deliver
-        if deliver and (problem := self._delivered(outcome)) is not None and row.error is None:
-            row.error = ("delivery", problem)
+        return judged(self._host, name, bounty, engine, artifact, began, self._interrupted)[0]
+
+    def _answered(self, name: str, bounty: Bounty, engine: str, artifact: Artifact | None, began: float) -> Row:
+        row, outcome = judged(self._host, name, bounty, engine, artifact, began, self._interrupted)
+        if self._deliver and outcome is not None:
+            problem = delivery_problem(self._host, outcome)
+            if problem is not None and row.error is None:
+                row.error = ("delivery", problem)
         return row
 
-    def _delivered(self, outcome: Outcome) -> str | None:
-        """Why the answer was not delivered, or None."""
-        from psengine_host.network.delivery import DeliveryStatus
 
-        try:
-            delivery = self._host.deliver(outcome)
-        except PsengineError as error:
-            return one_line(error)
-        return None if delivery.status is DeliveryStatus.DELIVERED else f"not delivered: {delivery.reason}"
+def judged(
+    host: Host,
+    name: str,
+    bounty: Bounty,
+    engine: str,
+    artifact: Artifact | None,
+    began: float,
+    interrupted: Callable[[], bool],
+) -> tuple[Row, Outcome | None]:
+    """Have one bounty judged, and wait for it.
+
+    Args:
+        host: The host.
+        name: What to call the artifact.
+        bounty: The job.
+        engine: The engine's name.
+        artifact: The artifact, or None where the host obtains it.
+        began: When the work on it began, on the clock of ``time.perf_counter``.
+        interrupted: Tells whether the user wants to stop: an engine may raise ``KeyboardInterrupt`` by itself.
+
+    Returns:
+        The row, and the outcome where there is one.
+    """
+    try:
+        outcome = host.judge(bounty, engine, artifact).result()
+    except KeyboardInterrupt:
+        if interrupted():
+            raise
+        return interrupted_row(name, engine), None
+    size = 0 if artifact is None else artifact.size
+    return Row.of_outcome(name, outcome, time.perf_counter() - began, size), outcome
 
 
-def _refused(item: Input, error: ArtifactError | InvalidBounty) -> tuple[str, str]:
-    """Kind and message of the error of an input that became no bounty."""
-    name = shown_name(item.name)
-    if isinstance(error, InvalidBounty):
-        if isinstance(item, (FileInput, StreamInput)):
-            return "bounty", f"{name}: {one_line(error)}"
-        # A URI that cannot be one is an artifact that cannot be had.
-        return "fetch", f"{name}: {error.reason}"
-    message = one_line(error)
-    names = [name]
-    if isinstance(item, RemoteInput):
-        from psengine_host.network.errors import masked
+def interrupted_row(name: str, engine: str) -> Row:
+    """The row of an engine that raised what only the user's interrupt is.
 
-        names.append(masked(item.uri))  # what a failed fetch calls it
-    return "fetch", message if message.startswith(tuple(f"{each}: " for each in names)) else f"{name}: {message}"
+    Args:
+        name: What to call the artifact.
+        engine: The engine's name.
+    """
+    return Row.of_error(name, engine, FailureKind.ENGINE, "raised KeyboardInterrupt by itself")
