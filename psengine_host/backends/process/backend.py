@@ -156,8 +156,13 @@ class ProcessBackend:
 
     def _tick(self, now: float) -> float:
         soonest = math.inf
+        hurried = False
+        working = False
         for fleet in tuple(self._fleets.values()):
             soonest = min(soonest, fleet.tick(now))
+            working = working or fleet.is_working
+            hurried = hurried or fleet.is_hurried()
+        self._loop.unhurried = working and not hurried
         return soonest
 
     def _end(self) -> None:

@@ -131,6 +131,18 @@ class Fleet:
         """Whether anything that was submitted has not ended."""
         return bool(self._unfinished)
 
+    def is_hurried(self) -> bool:
+        """Whether somebody waits for this thread: a worker that will soon have nothing to do, or one who submits."""
+        if not self._unfinished:
+            return False
+        ready = False
+        for worker in self._workers:
+            if worker.ready and not worker.leaving:
+                ready = True
+                if not worker.is_provided:
+                    return True
+        return not ready
+
     def submit(self, pending: Pending) -> None:
         """Have something judged."""
         self._number += 1

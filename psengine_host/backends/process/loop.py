@@ -47,6 +47,8 @@ class Loop:
     A callback that raises is logged, and the loop goes on.
 
     Attributes:
+        unhurried: Whether whoever is waited for has enough to do: then what comes is gathered for a moment, since each
+            waking costs as much as the work it is for.
         now: The time on the clock of ``time.monotonic``, taken once for all that has come at the same moment.
 
     Args:
@@ -67,6 +69,7 @@ class Loop:
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._stopped = False
+        self.unhurried = False
         # Nobody waits for it at the end of the program: whoever forgets to close a host must not hang.
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -134,6 +137,8 @@ class Loop:
             wait = 0.0 if self._calls else max(0.0, until - time.monotonic())
             if not self._asleep:
                 wait = min(wait, _SOON)
+            if self.unhurried and not self._timers_due():
+                time.sleep(_SOON * 2)
             events = self._epoll.poll(-1 if wait == math.inf else wait)
             self._asleep = False
             self.now = time.monotonic()
@@ -152,6 +157,9 @@ class Loop:
                     self._guarded(timer.call)
             until = self._next()
         self._close()
+
+    def _timers_due(self) -> bool:
+        return bool(self._timers) and self._timers[0][0] <= time.monotonic()
 
     def _close(self) -> None:
         self._asleep = False  # so that nobody rings: the number of the bell may soon be another's

@@ -16,6 +16,8 @@ _MOST_AHEAD: Final = 256
 """Bounties that it is given ahead at most."""
 _SLOW: Final = 0.02
 """Seconds from which on a bounty is none of the quick ones: nothing is to wait behind it."""
+_PROVIDED: Final = 0.003
+"""Seconds of work with which a worker does not wait for the host."""
 _OVERHEAD: Final = 20e-6
 """Seconds that a bounty costs a worker beside the engine."""
 _GRACE: Final = 0.25
@@ -90,6 +92,12 @@ class Worker:
             return 0
         ahead = 1 if self.pace >= _SLOW else min(_MOST_AHEAD, 1 + int(_AHEAD / self.pace))
         return min(ahead, most) - len(self.in_hand)
+
+    @property
+    def is_provided(self) -> bool:
+        """Whether it has enough to do for a few milliseconds."""
+        count = len(self.in_hand)
+        return count > 2 and count * self.pace > _PROVIDED
 
     def took(self, seconds: float) -> None:
         """Note how long one bounty took."""
