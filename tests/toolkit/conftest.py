@@ -3,13 +3,21 @@
 Making a prefix takes seconds and 700 MB of disk, so one is made a session, whatever the number of pytest's
 workers. A test gets a prefix of its own that shares the template's folder of Windows, which nothing writes to, and has
 its own registry and server.
+
+Wine 8.0 needs the address 0x7ffe0000 (what Windows' processes share), and its loader is linked to 0x7d000000. Recent
+kernels (seen with Linux 6.18) put the heap somewhere in the gigabyte behind a program that is linked to an address;
+where that is around 0x7ffe0000, about once in a thousand starts, Wine ends with exit code 1, and with
+``WINEDEBUG=-all`` without a word.
 """
 
+import ctypes
 import fcntl
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,12 +27,29 @@ from psengine_host.toolkit import wine
 COMPILER = "x86_64-w64-mingw32-gcc"
 SOURCES = Path(__file__).parent / "windows"
 MINUTE = 60
+STARTS = 5
+"""How often a program is started that Wine itself ends: each time for itself it is one in a thousand."""
+AS_IT_IS = 0xFFFFFFFF
+ADDR_NO_RANDOMIZE = 0x0040000
+"""The arguments of personality(2), from <linux/personality.h>."""
 
 
 def _end_server(environment: dict[str, str]) -> None:
     """End what runs in a prefix: all its programs, and its server, before the folder goes."""
     subprocess.run(["wineserver", "-k"], env=environment, timeout=MINUTE, check=False, stderr=subprocess.DEVNULL)
     subprocess.run(["wineserver", "-w"], env=environment, timeout=MINUTE, check=True)
+
+
+@contextmanager
+def _heap_behind_the_program() -> Iterator[None]:
+    personality = ctypes.CDLL(None).personality
+    personality.argtypes = [ctypes.c_ulong]
+    before = personality(AS_IT_IS)
+    personality(before | ADDR_NO_RANDOMIZE)
+    try:
+        yield
+    finally:
+        personality(before)
 
 
 def _shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -47,9 +72,9 @@ def wine_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             template.mkdir()
             environment = wine.environment({**os.environ, "WINEPREFIX": str(template), "TMPDIR": str(template)})
             boot = wine.command(["wineboot", "-i"])
-            subprocess.run(
-                boot, env=environment, timeout=MINUTE, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
+            nowhere = subprocess.DEVNULL
+            with _heap_behind_the_program():
+                subprocess.run(boot, env=environment, timeout=MINUTE, check=True, stdout=nowhere, stderr=nowhere)
             _end_server(environment)
             (template / "complete").touch()
         fcntl.flock(used, fcntl.LOCK_SH)
@@ -72,8 +97,67 @@ def wine_sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def heap_where_wine_leaves_room() -> Iterator[None]:
+    """What is started from here on has its heap right behind the program, out of Wine's way.
+
+    A container may forbid it (Docker's does), and then there are the starts of :func:`wine_start`.
+    """
+    with _heap_behind_the_program():
+        yield
+
+
+@pytest.fixture
+def wine_start(tmp_path: Path) -> Callable[..., tuple["subprocess.CompletedProcess[bytes]", float]]:
+    """Runs a program under Wine that is to end with an exit code, and starts it again where Wine ended it.
+
+    ``wine_start(command, environment, 5)`` is what ``subprocess.run`` returns, and the seconds of the start that
+    succeeded. ``before`` is called before each start. Wine's own errors are kept in a file, since its services would
+    hold a pipe, unless ``stderr`` is given; they are shown if no start succeeds.
+    """
+
+    def start(
+        command: list[str],
+        environment: dict[str, str],
+        code: int,
+        *,
+        before: Callable[[], object] = lambda: None,
+        stderr: int | None = None,
+        stdout: int | None = None,
+    ) -> tuple["subprocess.CompletedProcess[bytes]", float]:
+        if stderr is None:  # "-all" first, for Debian's script gives advice without it, which takes time
+            environment = {**environment, "WINEDEBUG": "-all,err+all"}
+        failed = []
+        for number in range(STARTS):
+            before()
+            words = tmp_path / f"wine-says-{number}"
+            with words.open("wb") as file:
+                begun = time.perf_counter()
+                done = subprocess.run(
+                    command,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=file if stderr is None else stderr,
+                    timeout=MINUTE,
+                    check=False,
+                )
+                seconds = time.perf_counter() - begun
+            if done.returncode == code:
+                return done, seconds
+            said = (done.stderr or words.read_bytes()).decode(errors="replace").strip()
+            failed.append(f"exit code {done.returncode}, {done.stdout!r}: {said}")
+        pytest.fail("\n".join([f"not once in {STARTS} starts did {command} end with exit code {code}:", *failed]))
+
+    return start
+
+
+@pytest.fixture
 def wine_prefix(
-    wine_template: Path, wine_sockets: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wine_template: Path,
+    wine_sockets: None,
+    heap_where_wine_leaves_room: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Path]:
     """A complete prefix of the test's own, with ``WINEPREFIX`` set to it; what runs in it is ended afterwards."""
     prefix = tmp_path / "wine-prefix"

@@ -12,14 +12,14 @@ from psengine_host.toolkit.wine import loader
 
 
 @pytest.fixture
-def run(wine_prefix, windows_program):
+def run(wine_prefix, windows_program, wine_start):
     """A program under Wine, as an engine would start it; with a server, so that nothing waits for services to end."""
     wine.start_persistent_wineserver()
 
-    def ended(name, *args, **variables):
+    def ended(name, *args, code=0, **variables):
         environment = wine.environment({**os.environ, **variables})
         command = wine.command([windows_program(name), *args], environment)
-        return subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
+        return wine_start(command, environment, code, stdout=subprocess.PIPE, stderr=subprocess.PIPE)[0]
 
     return ended
 
@@ -51,7 +51,7 @@ def places(monkeypatch):
 
 def test_arguments_arrive_as_they_were_given(run):
     arguments = ["plain", "two words", 'quo"ted', "back\\slash\\", "", "Grüße €", "*.exe", "a&b|c>d%PATH%", 'end\\"']
-    done = run("echo_arguments", *arguments)
+    done = run("echo_arguments", *arguments, code=len(arguments))
     assert done.stdout.decode().split("\r\n") == [*arguments, ""]
     assert done.returncode == len(arguments)
     assert done.stderr == b"9 arguments\r\n"
@@ -59,7 +59,7 @@ def test_arguments_arrive_as_they_were_given(run):
 
 def test_exit_codes_are_cut_to_eight_bits_and_none_to_success(run):
     codes = {"0": 0, "3": 3, "255": 255, "256": 1, "0xffffffff": 255}
-    assert {code: run("exit_code", code).returncode for code in codes} == codes
+    assert {said: run("exit_code", said, code=code).returncode for said, code in codes.items()} == codes
 
 
 def test_output_comes_in_the_encoding_of_the_program(run):
@@ -86,7 +86,7 @@ def test_wines_own_program_runs_as_its_loader(run):
     """Debian's programs proper, behind its scripts; a script as the loader; a name in PATH."""
     for named in ("/usr/lib/wine/wine64", "/usr/bin/wine", "wine"):
         if not named.startswith("/") or os.path.exists(named):
-            done = run("exit_code", "4", WINELOADER=named, WINEDEBUG="err+all")
+            done = run("exit_code", "4", code=4, WINELOADER=named, WINEDEBUG="err+all")
             assert done.returncode == 4, done
 
 

@@ -23,13 +23,13 @@ PLAIN_NAMES = [
 
 
 @pytest.fixture
-def winepath(wine_prefix):
+def winepath(wine_prefix, wine_start):
     """Asks Wine's own winepath about many paths in one process; ``"-w"`` to NT, ``"-u"`` back."""
     wine.start_persistent_wineserver()
 
     def ask(direction, paths):
         command = wine.command(["winepath", direction, "-0", *paths])
-        done = subprocess.run(command, env=wine.environment(), capture_output=True, timeout=60, check=True)
+        done, _ = wine_start(command, wine.environment(), 0, stdout=subprocess.PIPE)
         answers = done.stdout.decode().split("\0")
         assert len(answers) == len(paths) + 1
         return answers[:-1]
@@ -83,7 +83,7 @@ def test_paths_back_are_those_of_winepath(winepath, wine_prefix):
     assert [(path, our, their) for path, our, their in zip(paths, ours, theirs, strict=True) if our != their] == []
 
 
-def test_a_windows_program_opens_what_the_path_names(winepath, windows_program, tmp_path):
+def test_a_windows_program_opens_what_the_path_names(winepath, windows_program, wine_start, tmp_path):
     folder = tmp_path / "files"
     files = [folder / name for name in [*PLAIN_NAMES, *HARD_NAMES]]
     files += [folder / "trailing." / "x", folder / " in" / "nul" / "x", folder / "deep" / ("d" * 200) / ("e" * 100)]
@@ -92,7 +92,7 @@ def test_a_windows_program_opens_what_the_path_names(winepath, windows_program, 
         file.write_text(f"content {number}")
     arguments = [wine.as_nt_path(file) for file in files]
     command = wine.command([windows_program("print_files"), *arguments])
-    done = subprocess.run(command, env=wine.environment(), capture_output=True, timeout=60, check=False)
+    done, _ = wine_start(command, wine.environment(), 0, stdout=subprocess.PIPE)
     assert done.stdout.decode().split("\r\n") == [*(f"content {number}" for number in range(len(files))), ""]
     assert [wine.from_nt_path(path) for path in arguments] == files
 

@@ -37,13 +37,13 @@ def until(condition, seconds=30):
 
 
 @pytest.fixture
-def run(windows_program):
+def run(windows_program, wine_start):
     """A program under Wine, as an engine would start it, with its output read to the end."""
 
-    def ended(name, *args, **variables):
+    def ended(name, *args, code=0, **variables):
         environment = wine.environment({**os.environ, **variables})
         command = wine.command([windows_program(name), *args])
-        return subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
+        return wine_start(command, environment, code, stdout=subprocess.PIPE, stderr=subprocess.PIPE)[0]
 
     return ended
 
@@ -86,7 +86,7 @@ def test_with_a_server_that_stays_no_program_is_waited_for_twice(wine_prefix, ru
     wine.start_persistent_wineserver()
     begun = time.monotonic()
     for _ in range(5):
-        assert run("exit_code", "7").returncode == 7
+        assert run("exit_code", "7", code=7).returncode == 7
     assert time.monotonic() - begun < 5 * 2  # seconds that Windows' services stay after the last program
 
 
@@ -301,22 +301,39 @@ def test_services_that_do_not_start_are_told(tmp_path, monkeypatch):
         wine.kill_wineserver()
 
 
-def test_a_console_program_starts_five_times_faster_with_a_server_that_stays(wine_prefix, windows_program):
+def test_a_program_that_wine_ends_is_started_again_and_wine_s_words_are_kept(wine_start, tmp_path):
+    counted = tmp_path / "counted"
+    words = "err:virtual:virtual_alloc_first_teb wine: failed to map the shared user data"
+    loader = script(
+        tmp_path / "loader", f'echo >> {counted}; [ $(wc -l < {counted}) = 3 ] && exit 5; echo "$1" >&2; exit 1'
+    )
+    done, seconds = wine_start([loader, words], dict(os.environ), 5)
+    assert (done.returncode, len(counted.read_text())) == (5, 3)
+    assert 0 < seconds < 60
+    with pytest.raises(pytest.fail.Exception) as caught:
+        wine_start([loader, words], dict(os.environ), 5)
+    assert str(caught.value).splitlines()[1:] == [f"exit code 1, None: {words}"] * 5
+    assert len(counted.read_text()) == 3 + 5
+
+
+@needs_wine()
+def test_services_whose_start_wine_itself_ends_are_started_again(wine_prefix, tmp_path, monkeypatch):
+    counted = tmp_path / "counted"
+    fails_twice = f'echo >> {counted}; [ $(wc -l < {counted}) -le 2 ] && exit 1; unset WINELOADER; exec wine "$@"'
+    monkeypatch.setenv("WINELOADER", script(tmp_path / "loader", fails_twice))
+    assert wine.start_persistent_wineserver() is True
+    assert len(counted.read_text()) == 3
+    assert any("services.exe" in program for program in inside(wine_prefix).values())
+
+
+def test_a_console_program_starts_five_times_faster_with_a_server_that_stays(wine_prefix, windows_program, wine_start):
     program = wine.command([windows_program("exit_code"), "5"])
 
-    def seconds():
-        begun = time.perf_counter()
-        code = subprocess.run(
-            program, env=wine.environment(), stdin=subprocess.DEVNULL, timeout=60, check=False
-        ).returncode
-        assert code == 5
-        return time.perf_counter() - begun
+    def seconds(before=lambda: None):
+        return wine_start(program, wine.environment(), 5, before=before)[1]
 
     def ratio():
-        without = []
-        for _ in range(5):
-            wine.kill_wineserver()
-            without.append(seconds())
+        without = [seconds(before=wine.kill_wineserver) for _ in range(5)]
         wine.kill_wineserver()
         wine.start_persistent_wineserver()
         return statistics.median(without) / statistics.median(seconds() for _ in range(15))

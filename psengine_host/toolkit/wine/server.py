@@ -40,6 +40,11 @@ _QUICK: Final = 10.0
 """Seconds for what a wineserver answers at once."""
 _START: Final = 60.0
 """Seconds for a start, which may have to make the prefix."""
+_BOOTS: Final = 5
+"""How often the services are started where Wine ends with ``_ENDED_BY_WINE``, which is chance."""
+_ENDED_BY_WINE: Final = 1
+"""How Wine 8.0 ends where the kernel has put the heap at 0x7ffe0000, which Wine needs: about once in a thousand starts
+with recent kernels, as Linux 6.18 (``virtual_alloc_first_teb`` in ``dlls/ntdll/unix/virtual.c``)."""
 _LOOK_AGAIN: Final = 30.0
 """Seconds after which a server is looked for again: it may have been a passing one, or somebody killed it."""
 
@@ -292,8 +297,13 @@ def _run(command: list[str], environ: Mapping[str, str] | None, until: float, st
 def _boot(environ: Mapping[str, str] | None, home: Path, until: float, timeout: float) -> None:
     """Start the services of Windows; the first program would do it, and they would hold its stderr."""
     where = printable_name(str(home))
+    boot = loader.command(["wineboot", "--init"], environ)
+    code = _ENDED_BY_WINE
     try:
-        code = _run(loader.command(["wineboot", "--init"], environ), environ, until)
+        for _ in range(_BOOTS):
+            code = _run(boot, environ, until)
+            if code != _ENDED_BY_WINE:
+                break
     except subprocess.TimeoutExpired as error:
         raise WineError(f"Wine did not start its services within {timeout:.1f} s in {where}") from error
     if code:
