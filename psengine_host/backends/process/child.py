@@ -320,15 +320,16 @@ def death(code: int | None) -> str:
         return f"died of signal {-code}"
 
 
-def program(python: str | None) -> list[str]:
+def program(python: str | None, folder: str) -> list[str]:
     """The command of a process that is no fork of the keeper.
 
     Args:
         python: Another interpreter, or None for this one.
+        folder: What relative entries of ``sys.path`` are relative to.
 
     Raises:
         UsageError: It is not known where this one is.
     """
     if python is not None:
         return [python, "-P", "-m", "psengine_host.backends.process.worker", _CHANNEL]
-    return python_command(_WORKER, _CHANNEL)
+    return python_command(_WORKER, _CHANNEL, folder=folder)

@@ -56,12 +56,13 @@ class Kept(Protocol):
         """It has ended: with an exit code, by a signal (its negative number), or with its keeper (None)."""
 
 
-def python_command(code: str, *arguments: str) -> list[str]:
+def python_command(code: str, *arguments: str, folder: str = "") -> list[str]:
     """This interpreter with code of ours, which begins with setting ``sys.path`` to this one from its second argument.
 
     Args:
         code: The code.
         arguments: What comes before the path.
+        folder: What relative entries of the path are relative to; the working directory by default.
 
     Raises:
         UsageError: It is not known where the interpreter is.
@@ -69,12 +70,15 @@ def python_command(code: str, *arguments: str) -> list[str]:
     if not sys.executable:
         raise UsageError("this Python does not know its own program (sys.executable), which the process backend starts")
     # Relative entries mean another folder elsewhere.
-    path = [os.path.abspath(place) for place in sys.path]
+    path = [os.path.abspath(os.path.join(folder, place)) for place in sys.path]
     return [sys.executable, "-P", "-c", code, *arguments, *path]
 
 
 class Keeping:
     """Starts and ends processes by way of a keeper. Lives in the loop's thread.
+
+    Attributes:
+        folder: What relative entries of ``sys.path`` are relative to: the working directory when this was made.
 
     Args:
         loop: The loop.
@@ -82,6 +86,10 @@ class Keeping:
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
+        # The engines have been found from here; the program may be elsewhere when the first of them starts.
+        self.folder = ""
+        with contextlib.suppress(OSError):  # it has been removed
+            self.folder = os.getcwd()
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._complaint: int | None = None
@@ -164,7 +172,7 @@ class Keeping:
             environment = command_environment()
             self._mark = put_mark(environment, os.environ.get(MARK_VARIABLE))
             self._process = subprocess.Popen(  # noqa: S603 - a list of words
-                python_command(_START, str(theirs.fileno())),
+                python_command(_START, str(theirs.fileno()), folder=self.folder),
                 pass_fds=[theirs.fileno()],
                 env=environment,
                 stdin=subprocess.DEVNULL,

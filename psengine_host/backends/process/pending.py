@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import threading
 import time
 from concurrent.futures import Future, InvalidStateError
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ __all__ = ["Pending"]
 FILE_LIFETIME: Final = 86_400.0
 """Seconds of life of a local file's bounty: it may wait long for its turn, and nobody else expects an answer."""
 
+_cancelling: Final = threading.Lock()
+
 
 class _Future(Future[Any]):
     """A future that can be asked without its lock whether it was cancelled: it is asked often."""
@@ -30,7 +33,11 @@ class _Future(Future[Any]):
     def cancel(self) -> bool:
         """Cancel it, if it is not done."""
         cancelled = super().cancel()
-        self.unwanted = self.unwanted or cancelled
+        if cancelled:
+            with _cancelling:
+                first, self.unwanted = not self.unwanted, True
+            if first:  # else wait() and as_completed() would never take it for done
+                self.set_running_or_notify_cancel()
         return cancelled
 
 

@@ -92,7 +92,7 @@ class Surroundings:
         try:
             command: list[str] = []
             if workers.python is not None or sandboxed:
-                command = program(workers.python)
+                command = program(workers.python, self.keeping.folder)
             if sandboxed:
                 from psengine_host.backends.process.sandbox import bubblewrap, require_bubblewrap
 
