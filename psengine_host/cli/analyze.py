@@ -15,7 +15,7 @@ from psengine_host.cli.root import State
 
 __all__ = ["command"]
 
-MOST_JOBS = 1_000
+MOST_JOBS = 1_024
 PATIENCE = 5.0
 """Seconds that inputs wait for an engine that cannot start, where the settings do not say: a person waits for them."""
 VERDICTS = ("malicious", "suspicious", "benign", "unknown")

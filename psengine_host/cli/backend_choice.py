@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Final, cast
 
 import click
 
 from psengine_host.cli.inputs import Kind, is_folder
+from psengine_host.errors import UsageError
 
 __all__ = ["LOCAL", "PROCESS", "choose_backend"]
 
@@ -50,9 +50,19 @@ def choose_backend(
         return named
     if jobs is not None:
         return PROCESS
-    if trace_hooks or sys.platform != "linux":  # which is where the process backend works
+    if trace_hooks:
         return LOCAL
     several = listed or len(artifacts) > 1
     if not several and recursive:
         several = any(is_folder(one, cast("Kind", kind)) for one in artifacts)
-    return PROCESS if several else LOCAL
+    return PROCESS if several and _processes_work_here() else LOCAL
+
+
+def _processes_work_here() -> bool:
+    from psengine_host.backends.process.linux import require_linux
+
+    try:
+        require_linux()
+    except UsageError:
+        return False
+    return True

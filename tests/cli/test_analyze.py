@@ -97,7 +97,7 @@ class TestArtifacts:
         os.mkfifo(work / "fifo")
         writer = threading.Thread(target=lambda: (work / "fifo").write_bytes(b"SUSPICIOUS" + bytes(3 << 20)))
         writer.start()
-        ended = psengine("analyze", "-", "fifo", stdin=b"MALICIOUS")
+        ended = psengine("analyze", "--identify", "-", "fifo", stdin=b"MALICIOUS")
         writer.join(20)
         assert ended.code == 1
         assert ended.verdicts == {"-": "malicious", "fifo": "suspicious"}
@@ -250,7 +250,7 @@ class TestUsage:
              ("Error: Invalid value for '--timeout': 'nan' is no duration; "
               "write a number of seconds, or such as '250ms', '30s' or '1h 30m'")),
             (["--backend", "locl", "a"],
-             "psengine: no backend is called 'locl'; did you mean 'local'?; there are: local"),
+             "psengine: no backend is called 'locl'; did you mean 'local'?; there are: local, process"),
             (["--observer", "no_such_module:x", "a"],
              ("psengine: observer no_such_module:x: ModuleNotFoundError: No module named 'no_such_module'; "
               "is its folder on PYTHONPATH?")),
@@ -710,11 +710,13 @@ class TestObserversAndTraces:
 
 
 class TestInterrupts:
+    """With the engine in this process, which the interrupt reaches itself; test_parallel_analyze.py has the others."""
+
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
     def test_a_signal_ends_the_run_with_what_was_done(self, psengine, engine_site, work, number, code):
         engine_site.add("often", OFTEN_SLOW)
         files(work, a="", slow="", z="")
-        process = psengine.start("analyze", "a", "slow", "z")
+        process = psengine.start("analyze", "--backend", "local", "a", "slow", "z")
         ended = psengine.interrupted(process, work / "ready", number)
         assert (ended.code, ended.verdicts, ended.err) == (code, {"a": "benign"}, "interrupted\n")
         assert (work / "torn-down").exists()
@@ -722,13 +724,12 @@ class TestInterrupts:
     def test_a_json_array_is_complete_and_a_table_has_its_summary(self, psengine, engine_site, work):
         engine_site.add("often", OFTEN_SLOW)
         files(work, a="", slow="")
-        ended = psengine.interrupted(psengine.start("analyze", "--format", "json", "a", "slow"), work / "ready",
-                                     signal.SIGINT)  # fmt: skip
+        command = ["analyze", "--backend", "local", "a", "slow", "--format"]
+        ended = psengine.interrupted(psengine.start(*command, "json"), work / "ready", signal.SIGINT)
         assert ended.code == 130
         assert [row["artifact"] for row in json.loads(ended.out)] == ["a"]
         (work / "ready").unlink()
-        ended = psengine.interrupted(psengine.start("analyze", "--format", "table", "a", "slow"), work / "ready",
-                                     signal.SIGINT)  # fmt: skip
+        ended = psengine.interrupted(psengine.start(*command, "table"), work / "ready", signal.SIGINT)
         assert ended.code == 130
         assert ended.out.splitlines()[-1].startswith("1 artifact, 1 engine: 0 malicious, 0 suspicious, 1 benign")
 
@@ -748,7 +749,9 @@ class TestInterrupts:
             """,
         )
         files(work, a="", b="")
-        ended = psengine.interrupted(psengine.start("analyze", "a", "b"), work / "ready", signal.SIGTERM)
+        ended = psengine.interrupted(
+            psengine.start("analyze", "--backend", "local", "a", "b"), work / "ready", signal.SIGTERM
+        )
         assert (ended.code, ended.verdicts) == (143, {"a": "benign"})
 
     def test_an_engine_that_raises_an_interrupt_by_itself_stops_nobody(self, psengine, engine_site):
@@ -763,7 +766,7 @@ class TestInterrupts:
                 return Analysis.benign()
             """,
         )
-        ended = psengine("analyze", "data:,x", "data:,")
+        ended = psengine("analyze", "--backend", "local", "data:,x", "data:,")
         assert ended.code == 3
         assert ended.rows[0]["error"] == {"kind": "engine", "message": "raised KeyboardInterrupt by itself"}
         assert ended.rows[1]["error"] is None
@@ -853,4 +856,4 @@ def test_a_backend_of_another_package_runs_the_bounties(psengine, engine_site, j
     )
     ended = psengine("analyze", "--backend", "counting", "data:,MALICIOUS")
     assert (ended.row["analysis"]["verdict"], ended.err) == ("malicious", "counted judge\n")
-    assert "there are: counting, local" in psengine("analyze", "--backend", "other", "data:,").usage_error
+    assert "there are: counting, local, process" in psengine("analyze", "--backend", "other", "data:,").usage_error

@@ -73,7 +73,8 @@ def test_a_long_run_has_a_bar_with_rate_and_time_left_that_leaves_no_trace(on_te
     engine_site.add("busy", BUSY)
     for number in range(20):
         (work / f"file{number:02}").touch()
-    code, screen = on_terminal("analyze", "-r", ".")
+    # In this process, since the rate is that of one at a time, and since the engine's own prints come through.
+    code, screen = on_terminal("analyze", "--backend", "local", "-r", ".")
     assert code == 1
     bars = re.findall(r"━\s+(\d+)/(\d+)\s+(\d+(?:\.\d)?)/s\s+([\d:-]+)\s+(\S+)", screen.text)
     assert bars, screen.text
@@ -141,7 +142,8 @@ def test_ctrl_c_shows_what_was_done_and_leaves_the_terminal_as_it_was(on_termina
     )
     for name in "ab":
         (work / name).touch()
-    code, screen = on_terminal("analyze", "a", "b", ready=work / "ready", numbers=[signal.SIGINT])
+    # In this process, which the interrupt reaches in the middle of the engine.
+    code, screen = on_terminal("analyze", "--backend", "local", "a", "b", ready=work / "ready", numbers=[signal.SIGINT])
     assert code == 130
     assert "1/2" in screen.text
     lines = [line for line in screen.screen if line]
