@@ -29,7 +29,7 @@ def clock():
 
 @pytest.fixture
 def logger(sent, clock):
-    logger = logging.Logger("an.engine")
+    logger = logging.Logger("an.engine")  # noqa: LOG001 - one that nobody else has
     logger.addHandler(ChannelLog(lambda message: sent.append(message) or True, clock))
     return logger
 
@@ -74,7 +74,7 @@ def test_too_many_are_counted_and_told_with_the_next(logger, sent, clock):
 
 
 def test_where_the_channel_is_not_to_be_had_it_is_output(capsys):
-    logger = logging.Logger("an.engine")
+    logger = logging.Logger("an.engine")  # noqa: LOG001 - one that nobody else has
     logger.addHandler(ChannelLog(lambda _message: False))
     logger.warning("from a fork")
     assert capsys.readouterr().err == "WARNING: from a fork\n"

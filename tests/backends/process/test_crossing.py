@@ -66,7 +66,7 @@ def test_what_is_no_bid_is_refused(bid):
         crossing.with_bid(Analysis.malicious(), bid)
 
 
-@pytest.mark.parametrize("name", ["a", "ü", "\udcff", "\ud800", "line\nend", ""])
+@pytest.mark.parametrize("name", ["a", "ü", "\udcff", "\ud800", "line\nend", ""])  # noqa: PT014 - two surrogates
 def test_names_cross(name):
     assert crossing.name_of(crossing.sent_name(name)) == name
 
