@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import select
 import signal
@@ -170,7 +171,7 @@ class _Keeper:
             self._end()
         host = os.pidfd_open(message.host)
         # All that a process of an engine needs is imported here once, and shared by the forks.
-
+        importlib.import_module("psengine_host.backends.process.worker")
         gc.collect()
         gc.freeze()
         return host
