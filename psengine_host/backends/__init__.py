@@ -29,7 +29,7 @@ class WorkerStatus(NamedTuple):
         engine: The engine's name.
         number: Its number among the engine's workers, from 1 on; 0 where the engine has none.
         state: ``starting``, ``idle``, ``busy`` or ``unavailable``.
-        current: What it is at work on, or an empty string.
+        current: What it is at work on, or why the engine is unavailable, or an empty string.
         seconds: Since when.
     """
 

@@ -62,6 +62,7 @@ class Child:
         process: Its process id; None before it runs and after its end.
         fate: How it ended, in words; empty until then.
         why: Why it was killed, where the host did it.
+        confined: Whether it runs under the limits or in the sandbox of the settings.
         exit_code: Its exit code or the negative number of a signal, or None where that is not known.
     """
 
@@ -78,6 +79,7 @@ class Child:
         limits: Limits,
         longest: int,
         sandboxed: bool,
+        confined: bool,
         discard: Callable[[str], object],
     ) -> None:
         self.process: int | None = None
@@ -85,6 +87,7 @@ class Child:
         self.why = ""
         self.exit_code: int | None = None
         self.folder = folder
+        self.confined = confined
         self._loop = loop
         self._keeping = keeping
         self._owner = owner
@@ -114,6 +117,15 @@ class Child:
         os.set_blocking(reader, False)
         loop.watch(ours.fileno(), self._ready)
         loop.watch(reader, self._printed)
+
+    @property
+    def where(self) -> str:
+        """What it is: ``home``, or ``worker 2``."""
+        return self._output.where
+
+    @where.setter
+    def where(self, where: str) -> None:
+        self._output.where = where
 
     @property
     def queued(self) -> int:

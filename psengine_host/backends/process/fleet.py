@@ -39,7 +39,7 @@ from psengine_host.backends.process.messages import (
     encode,
 )
 from psengine_host.backends.process.pending import FILE_LIFETIME, Pending
-from psengine_host.backends.process.surroundings import Surroundings
+from psengine_host.backends.process.surroundings import Surroundings, confines
 from psengine_host.engines.blame import reason
 from psengine_host.engines.found import BrokenEngine, FoundEngine
 from psengine_host.errors import ArtifactError, PsengineError
@@ -101,8 +101,13 @@ class Fleet:
         self._home_traceback = ""
         self._needs_home: bool | None = None
         self._home_up = False
+        self._sets_up = True
         self._hears = False
+        self._unheard: collections.deque[Outcome] = collections.deque()
+        """What the home is to hear when it is up."""
         self._missed = 0
+        self._next_home = 0.0
+        """When a home that only hears may be started anew."""
         self._shared = b""
 
         self._workers: list[Worker] = []
@@ -110,6 +115,7 @@ class Fleet:
         self._weighing = False
 
         self._failures = 0
+        self._failed_at = -math.inf
         self._next_start = 0.0
         self._down_since: float | None = None
         self._reason = ""
@@ -151,6 +157,7 @@ class Fleet:
         if isinstance(self._engine, BrokenEngine):
             engine = self._engine
             self._reason = f"engine {engine.name} ({engine.origin}) is broken: {engine.reason}"
+            self._down_since = self._loop.now if self._down_since is None else self._down_since
             self._answer_unavailable(pending)
         elif self.profile is None:
             self._unprepared.append(pending)
@@ -167,8 +174,11 @@ class Fleet:
             since = worker.head_since if head is not None else worker.since
             name = "" if head is None else head.name
             found.append(WorkerStatus(self.name, worker.number, state, name, max(0.0, now - since)))
-        if not found and self._down_since is not None:
-            found.append(WorkerStatus(self.name, 0, "unavailable", "", max(0.0, now - self._down_since)))
+        down_since = self._down_since
+        if down_since is not None and not any(worker.ready for worker in list(self._workers)):
+            return [WorkerStatus(self.name, 0, "unavailable", self._reason, max(0.0, now - down_since))]
+        if not found and self._home is not None and not self._home_up:
+            found.append(WorkerStatus(self.name, 0, "starting", "", max(0.0, now - self._home_since)))
         return found
 
     def close(self, closed: Callable[[], object]) -> None:
@@ -218,6 +228,8 @@ class Fleet:
             self._dispatch(now)
             for worker in self._workers:
                 next_time = min(next_time, worker.kill_at())
+        elif self._unheard and not self._home_up and not self._closing:
+            next_time = min(next_time, self._ensure(now))
         if self._closing and not self._unfinished:
             self._step_to_the_end()
         return next_time
@@ -350,12 +362,20 @@ class Fleet:
     def _resolve(self, pending: Pending, outcome: Outcome | FileOutcome) -> None:
         self._unfinished.pop(pending.number, None)
         pending.resolve(outcome)
-        if self._hears and self._home is not None:
-            heard_outcome = outcome.outcome if isinstance(outcome, FileOutcome) else outcome
-            if self._home.queued < _MOST_HEARD:
-                self._home.send(heard(heard_outcome))
-            else:
-                self._missed += 1
+        if self._hears:
+            self._tell_home(outcome.outcome if isinstance(outcome, FileOutcome) else outcome)
+
+    def _tell_home(self, outcome: Outcome) -> None:
+        """Have the author's callbacks hear of an outcome, as soon as there is a home."""
+        home = self._home if self._home_up else None
+        if home is not None and home.queued < _MOST_HEARD:
+            home.send(heard(outcome))
+        elif home is None and outcome.failure is not None and outcome.failure.kind is FailureKind.UNAVAILABLE:
+            return  # the engine has not got so far that it could hear
+        elif home is None and len(self._unheard) < _MOST_HEARD:
+            self._unheard.append(outcome)
+        else:
+            self._missed += 1
 
     def _drop(self, pending: Pending) -> None:
         self._unfinished.pop(pending.number, None)
@@ -480,19 +500,27 @@ class Fleet:
         if isinstance(message, Loaded):
             self._guess = EngineProfile.unknown(self.name, message.version)
             self._hears = message.hears
+            self._sets_up = message.sets_up
             self._needs_home = message.sets_up or message.hears
-            if self._needs_home:
+            if not self._needs_home:
+                # It has nothing to do at home, so this process is the first worker.
+                self._home = None
+                worker = self._enlist(child, now)
+                child.where = f"worker {worker.number}"
+                child.send(Open(b""))
+                self._limit_start(worker)
+            elif child.confined:
+                # Limits and the sandbox are for workers: this process has only found out that there is a home.
+                self._home = None
+                child.send(Stop())
+            else:
                 child.send(SetUp())
-                return
-            # It has nothing to do at home, so this process is the first worker.
-            self._home = None
-            worker = self._enlist(child, now)
-            child.send(Open(b""))
-            self._limit_start(worker)
         elif isinstance(message, SetUpDone):
             self._shared = message.shared
             self._home_up = True
             self._home_since = now
+            while self._unheard:
+                child.send(heard(self._unheard.popleft()))
         elif isinstance(message, NotStarted):
             self._home_reason, self._home_traceback = message.reason, message.traceback
 
@@ -559,33 +587,38 @@ class Fleet:
         """
         if isinstance(self._engine, BrokenEngine):
             return math.inf
+        waits_for_home = self._needs_home is None or (self._needs_home and self._sets_up and not self._home_up)
+        next_time = math.inf
         if self._home is None and self._needs_home is not False:
-            if now < self._next_start:
-                return self._next_start
-            self._start_home(now)
-            return math.inf
-        if self._needs_home and not self._home_up:
-            return math.inf
-        if self._needs_home is None:
-            return math.inf
+            next_time = self._next_start if waits_for_home else self._next_home
+            if now >= next_time:
+                next_time = math.inf
+                self._start_home(now)
+        if waits_for_home:
+            return next_time
         here = sum(not worker.leaving for worker in self._workers)
-        wanted = min(self._most, len(self._unfinished))
-        if here >= wanted:
-            return math.inf
+        missing = min(self._most, len(self._unfinished)) - here
+        if self._failures:
+            # One is enough to find out whether it starts now.
+            missing = min(missing, 1 - sum(not worker.ready for worker in self._workers))
+        if missing <= 0:
+            return next_time
         if now < self._next_start:
-            return self._next_start
-        for _ in range(wanted - here):
+            return min(next_time, self._next_start)
+        for _ in range(missing):
             if not self._start_worker(now):
-                return self._next_start
-        return math.inf
+                return min(next_time, self._next_start)
+        return next_time
 
     def _start_home(self, now: float) -> None:
         self._home_reason = self._home_traceback = ""
         self._home_up = False
+        # An engine that has nothing to do at home has no process that is not confined as its workers are to be.
+        where = "worker 1" if self._needs_home is None and confines(self._settings) else "home"
         try:
-            child = self._about.child(self, self.name, "home", self._settings)
+            child = self._about.child(self, self.name, where, self._settings)
         except (OSError, PsengineError) as error:
-            self._failed(f"no process can be started: {reason(error)}", "")
+            self._failed(f"no process can be started: {reason(error)}", "", now)
             return
         self._home = child
         self._home_since = now
@@ -603,7 +636,7 @@ class Fleet:
         try:
             child = self._about.child(self, self.name, f"worker {number}", self._settings)
         except (OSError, PsengineError) as error:
-            self._failed(f"no process can be started: {reason(error)}", "")
+            self._failed(f"no process can be started: {reason(error)}", "", now)
             return False
         worker = self._enlist(child, now)
         child.send(self._about.load(self._engine, self._settings))
@@ -634,12 +667,13 @@ class Fleet:
 
         self._loop.at(self._loop.now + limit, late)
 
-    def _failed(self, why: str, traceback: str) -> None:
-        """A process did not start."""
+    def _failed(self, why: str, traceback: str, began: float) -> None:
+        """A process that was begun at a moment did not start."""
         now = self._loop.now
-        delay = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0 ** min(self._failures, 10))
-        self._failures += 1
-        self._next_start = now + delay
+        if began >= self._failed_at:  # those that were begun together fail together, which is one failure
+            self._next_start = now + min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0 ** min(self._failures, 10))
+            self._failures += 1
+            self._failed_at = now
         if self._down_since is None and not any(worker.ready for worker in self._workers):
             self._down_since = now
         if why != self._reason and not self._closing:
@@ -664,7 +698,7 @@ class Fleet:
         if not worker.ready:
             if not worker.leaving and not self._stopped_home:
                 fate = f"a worker {child.fate} before its session was open"
-                self._failed(worker.reason or fate, worker.traceback)
+                self._failed(worker.reason or fate, worker.traceback, worker.since)
         elif head is not None and waiting and waiting[0] is head:
             self._requeue(waiting[1:])
             self._bereft(head, child.fate)
@@ -693,6 +727,11 @@ class Fleet:
         self._home = None
         if self._stopped_home:
             return
+        if self._needs_home and not self._sets_up:
+            # It only hears: nobody's work depends on it.
+            logger.warning("engine %s: its home %s; it is started anew", self.name, child.fate)
+            self._next_home = self._loop.now + _FIRST_BACKOFF
+            return
         if was_up:
             # What the workers share was made by it: they go too, each when it has done what it is at work on.
             why = f"its home {child.fate}; it is started anew"
@@ -702,7 +741,7 @@ class Fleet:
                     self._release(worker)
         else:
             why = self._home_reason or f"its home {child.fate} before setup was done"
-        self._failed(why, self._home_traceback)
+        self._failed(why, self._home_traceback, self._home_since)
 
     def _release(self, worker: Worker) -> None:
         """Have a worker end its session."""
@@ -724,12 +763,16 @@ class Fleet:
         if self._workers:
             return
         if self._home is not None:
+            if self._unheard and not self._home_up:
+                return
             if not self._stopped_home:
                 self._stopped_home = True
                 self._home.send(Stop())
             return
         closed, self._closed = self._closed, None
         if closed is not None:
+            self._missed += len(self._unheard)
+            self._unheard.clear()
             if self._missed:
                 logger.error("engine %s: on_success or on_error missed %d outcomes", self.name, self._missed)
             closed()

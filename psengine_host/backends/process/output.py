@@ -33,6 +33,9 @@ class OutputLog:
     out, and how many is told in a line of its own. Memory does not grow with a line that never ends, and 100 MB take
     well below a second, so that an engine that prints without end holds up nobody.
 
+    Attributes:
+        where: Which of the engine's processes it is.
+
     Args:
         engine: The engine's name.
         where: Which of its processes, such as ``worker 2``; each line begins with it.
@@ -41,7 +44,7 @@ class OutputLog:
 
     def __init__(self, engine: str, where: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._logger = logging.getLogger(f"psengine.engines.{engine}.output")
-        self._where = where
+        self.where = where
         self._clock = clock
         self._begun = bytearray()
         """The beginning of the line that has no end yet."""
@@ -128,13 +131,13 @@ class OutputLog:
         self._free -= 1  # for a blank one as well: a million of them takes its time too
         self._pausing = self._free < 1
         if (line.strip() or length > len(line)) and self._logger.isEnabledFor(logging.INFO):
-            self._logger.info("%s: %s", self._where, _shown(line, length))
+            self._logger.info("%s: %s", self.where, _shown(line, length))
 
     def _tell_left_out(self) -> None:
         if self._lines_left_out:
             self._logger.info(
                 "%s: %s of output (%s bytes) left out: more than %d a second",
-                self._where,
+                self.where,
                 "1 line" if self._lines_left_out == 1 else f"{self._lines_left_out:,} lines",
                 f"{self._bytes_left_out:,}",
                 RATE,

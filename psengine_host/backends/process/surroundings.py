@@ -21,10 +21,16 @@ from psengine_host.engines.found import WRAPPERS_GROUP, Registration, find_regis
 from psengine_host.settings import WorkerSettings
 from psengine_host.spool_folders import remove_tree
 
-__all__ = ["Surroundings"]
+__all__ = ["Surroundings", "confines"]
 
 _OBTAINING: Final = 16
 """Artifacts that are obtained or hashed at the same time."""
+
+
+def confines(workers: WorkerSettings) -> bool:
+    """Whether these settings put workers under limits of the kernel's or into a sandbox."""
+    limits = (workers.address_space, workers.cpu_time, workers.max_file_size, workers.open_files)
+    return workers.sandbox != "none" or any(limits)
 
 
 class Surroundings:
@@ -110,6 +116,7 @@ class Surroundings:
                 limits=limits if where != "home" else Limits(),
                 longest=workers.max_result_size,
                 sandboxed=sandboxed,
+                confined=where != "home" and confines(workers),
                 discard=self.discard,
             )
         except BaseException:

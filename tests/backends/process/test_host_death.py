@@ -1,4 +1,4 @@
-"""The host's end, however it comes: nothing of an engine's outlives it. Real hosts, real SIGKILL, real grandchildren."""
+"""The host's end, however it comes: nothing of an engine's outlives it."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ GROWING = """
 
     from psengine_host import Analysis, hookimpl
 
-    DAEMON = "import os; os.fork() and os._exit(0); os.setsid(); os.fork() and os._exit(0); import time; time.sleep(600)"
+    DAEMON = "import os, time; os.fork() and os._exit(0); os.setsid(); os.fork() and os._exit(0); time.sleep(600)"
 
     @hookimpl
     def setup(context):
@@ -132,7 +132,7 @@ class RunningHost:
         return time.monotonic() - began
 
     def close(self):
-        for member, pidfd in zip(self.family, self.pidfds, strict=True):
+        for pidfd in self.pidfds:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             os.close(pidfd)
