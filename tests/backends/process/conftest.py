@@ -118,13 +118,14 @@ def no_process_left():
 def process_host(engine_site, no_process_left):
     """Makes hosts with the process backend and the engines of the site, and closes them after the test.
 
-    The function takes ``timeout`` (seconds), ``engines`` (the tables ``[engines.NAME]``) and any setting of
-    ``[workers]``. After the test no process that a host had is alive, and its spool is gone.
+    The function takes ``timeout`` (seconds), ``engines`` (the tables ``[engines.NAME]``), ``engine_limits`` (the tables
+    ``[workers.NAME]``) and any setting of ``[workers]``. After the test no process that a host had is alive, and its
+    spool is gone.
     """
     hosts = []
 
-    def start(*, timeout=PATIENCE, engines=None, observers=(), **workers):
-        settings = Settings(engines=engines or {}, workers=WorkerSettings(**workers))
+    def start(*, timeout=PATIENCE, engines=None, engine_limits=None, observers=(), **workers):
+        settings = Settings(engines=engines or {}, workers=WorkerSettings(engines=engine_limits or {}, **workers))
         host = Host(settings, backend="process", timeout=timeout, catalog=engine_site.catalog(), observers=observers)
         hosts.append((host, host.spool.folder))
         return host

@@ -1,9 +1,5 @@
 """An engine that dies, in every way there is: three tries, ``unknown`` with the reason, and nobody else is harmed."""
 
-import logging
-import os
-import signal
-
 import pytest
 
 from psengine_host.analysis import Verdict
@@ -18,9 +14,7 @@ def host(faulty, process_host):
 
 def is_right(outcome, text):
     return (
-        outcome.failure is None
-        and outcome.analysis.verdict is Verdict.BENIGN
-        and outcome.analysis.comments[0] == text
+        outcome.failure is None and outcome.analysis.verdict is Verdict.BENIGN and outcome.analysis.comments[0] == text
     )
 
 
