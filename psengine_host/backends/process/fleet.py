@@ -293,10 +293,7 @@ class Fleet:
             return
         ready.sort(key=lambda worker: len(worker.in_hand))
         if self._retries:
-            # What a worker died over is tried alone, so that it harms nobody again; one worker is kept free for it.
-            first = ready.pop(0)
-            if not first.in_hand and self._give(first, [self._retries.popleft()], now):
-                first.alone = True
+            ready = self._try_again(ready, now)
         queue = self._queue
         for place, worker in enumerate(ready):
             if not queue:
@@ -307,6 +304,36 @@ class Fleet:
             count = min(room, share, len(queue))
             if count > 0:
                 self._give(worker, [queue.popleft() for _ in range(count)], now)
+
+    def _try_again(self, ready: list[Worker], now: float) -> list[Worker]:
+        """Give out what workers died over.
+
+        It is alone there, so that it harms nobody again, and in a process that has done nothing before, so that nothing
+        that an earlier bounty left behind harms it.
+
+        Args:
+            ready: The workers that take something, the least busy first.
+            now: The time.
+
+        Returns:
+            Those that may have other work.
+        """
+        # Better one that has worked already than none, where no new one starts.
+        free = [worker for worker in ready if worker.is_fresh or (self._failures and not worker.in_hand)]
+        while self._retries and free:
+            if self._give(free[0], [self._retries.popleft()], now):
+                free.pop(0).alone = True
+        ready = [worker for worker in ready if not worker.alone]
+        if self._retries and ready and not self._failures and not self._fresh:
+            spare = ready.pop(0)
+            if not spare.in_hand:
+                self._release(spare)
+        return ready
+
+    @property
+    def _fresh(self) -> int:
+        """Workers that have done nothing yet, those that start included."""
+        return sum(worker.is_fresh for worker in self._workers if not worker.leaving)
 
     def _give(self, worker: Worker, chosen: list[Pending], now: float) -> bool:
         frames = []
@@ -597,7 +624,8 @@ class Fleet:
         if waits_for_home:
             return next_time
         here = sum(not worker.leaving for worker in self._workers)
-        missing = min(self._most, len(self._unfinished)) - here
+        lacking = len(self._retries) - self._fresh if self._retries else 0
+        missing = min(self._most, max(len(self._unfinished), here + lacking)) - here
         if self._failures:
             # One is enough to find out whether it starts now.
             missing = min(missing, 1 - sum(not worker.ready for worker in self._workers))
@@ -719,7 +747,7 @@ class Fleet:
             self._retries.append(pending)
             return
         fates = ", ".join(dict.fromkeys(pending.deaths))
-        times = "" if pending.tries == 1 else f" in each of {pending.tries} tries"
+        times = "" if pending.tries == 1 else f" in {'each of ' if ', ' not in fates else ''}{pending.tries} tries"
         self._end_without_worker(pending, Failure(FailureKind.WORKER_LOST, f"the worker {fates}{times}"))
 
     def _home_is_gone(self, child: Child) -> None:
@@ -790,9 +818,11 @@ class Fleet:
             used = resident(child.process)
             if used <= limit:
                 continue
-            what = f"used {format_size(used)} of memory, more than {format_size(limit)}"
+            # The same words each time: a bounty that failed three times for one reason has one reason.
+            what = f"used more than {format_size(limit)} of memory"
             if worker.in_hand or not worker.ready:
-                child.kill(f"{what}, and was killed")
+                logger.info("engine %s: worker %d uses %.0f MB of memory", self.name, worker.number, used / 1e6)
+                child.kill(f"{what} and was killed")
             elif not worker.leaving:
                 logger.info("engine %s: worker %d is replaced: it %s", self.name, worker.number, what)
                 self._release(worker)

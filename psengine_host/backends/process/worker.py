@@ -69,6 +69,7 @@ from psengine_host.job import Job, working_on
 from psengine_host.local_bounties import bounty_for
 from psengine_host.outcome import Failure, FailureKind, Outcome
 from psengine_host.pipeline import EngineProfile, Judged, Prepared, checked, judge, prepare
+from psengine_host.quantities import format_size
 from psengine_host.settings import Settings
 from psengine_host.spool import Spool
 
@@ -79,7 +80,9 @@ _LONGEST: Final = (1 << 32) - 1
 _LOOK: Final = 0.002
 """Seconds after which a process that has more to do looks whether some of it was withdrawn."""
 _WEIGH: Final = 0.01
-"""Seconds between two looks at the memory that it uses."""
+"""Seconds between two looks at what it uses."""
+_MOST_CHILDREN: Final = 200
+"""Processes that an engine may have between two bounties, dead ones that nobody has waited for included."""
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -274,7 +277,7 @@ class _Worker:
                 if channel.messages and now - channel.looked > _LOOK:
                     channel.look()
                     self._withdraw()
-                if self._load.max_memory and now - self._weighed > _WEIGH and self._is_too_large(now):
+                if now - self._weighed > _WEIGH and self._is_spent(now):
                     break
             elif isinstance(message, Withdraw):
                 channel.send(Withdrawn(()))  # all of it has been begun, or done
@@ -299,13 +302,23 @@ class _Worker:
         messages.extend(kept)
         self._channel.send(Withdrawn(tuple(dropped)))
 
-    def _is_too_large(self, now: float) -> bool:
+    def _is_spent(self, now: float) -> bool:
+        """Whether it is to be replaced, which the host is told then."""
         self._weighed = now
-        with open("/proc/self/statm", "rb") as file:
-            resident = int(file.read().split()[1]) * _PAGE
-        if resident <= self._load.max_memory:
-            return False
-        self._channel.send(Retiring(f"it uses {resident} bytes of memory, more than {self._load.max_memory}"))
+        try:
+            with open("/proc/self/statm", "rb") as file:
+                resident = int(file.read().split()[1]) * _PAGE
+        except OSError as error:  # the engine has left no descriptor to open it with
+            why = f"its memory cannot be looked at: {one_line(error)}"
+        else:
+            if self._load.max_memory and resident > self._load.max_memory:
+                why = f"it used more than {format_size(self._load.max_memory)} of memory"
+            elif (children := len(linux.children_of(os.getpid()))) > _MOST_CHILDREN:
+                # Daemons that have ended stay as zombies: which of its children the engine waits for, nobody can know.
+                why = f"it has {children} processes that nobody waited for"
+            else:
+                return False
+        self._channel.send(Retiring(why))
         return True
 
     def _done(self, task: Task | FileTask) -> Result:
