@@ -52,6 +52,8 @@ __all__ = [
 
 Argument = str | os.PathLike[str]
 
+_WINE_STARTS: Final = 5
+"""How often Wine is started where it has ended before it began."""
 _GRACE: Final = 0.4
 """Seconds between SIGTERM and SIGKILL, so that all is over within a second of the limit."""
 
@@ -157,7 +159,7 @@ def run_command(
         raise InvalidCommand(f"{line} was not started: {masking.masked(str(error))}", line) from error
     if wine:
         _check_windows_program(program, command)
-    result = _run(command, limit)
+    result = _run_under_wine(command, limit) if wine else _run(command, limit)
     if wine:
         _check_that_wine_ran_it(command, result)
     return result.check() if check else result
@@ -218,6 +220,18 @@ def _check_windows_program(program: str, command: _Command) -> None:
         line = command.masking.command()
         kind = CommandNotFound if why[0] else CommandNotStarted
         raise kind(f"{line} was not started: {shown(command.masking.masked(program))} {why[1]}", line)
+
+
+def _run_under_wine(command: _Command, limit: _Limit) -> CompletedCommand:
+    """Run it, and again where Wine has ended before it began, within the same limit."""
+    from psengine_host.toolkit.windows_programs import wine_did_not_begin
+
+    result = _run(command, limit)
+    for _ in range(_WINE_STARTS - 1):
+        if not wine_did_not_begin(result.returncode, result.stderr):
+            break
+        result = _run(command, limit)
+    return result
 
 
 def _check_that_wine_ran_it(command: _Command, result: CompletedCommand) -> None:

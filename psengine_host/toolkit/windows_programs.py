@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-__all__ = ["what_wine_says", "why_not_run"]
+__all__ = ["what_wine_says", "why_not_run", "wine_did_not_begin"]
 
 _SCRIPTS: Final = (".bat", ".cmd")
 """What Windows' command interpreter runs; these need not begin as programs do."""
@@ -25,6 +25,7 @@ _WINE_FAILED: Final = 1
 _WINE_STARTS_NONE: Final = "wine: failed to start "
 _WINE_SPEAKS: Final = ("wine: ", "wineserver: ")
 _WINE_TELLS: Final = ("wine: created the configuration directory ", "wine: configuration in ")
+_NO_ROOM: Final = "err:virtual:virtual_alloc_first_teb wine: failed to map the shared user data"
 _SYSTEM: Final = ("drive_c/windows/system32", "drive_c/windows", "drive_c/windows/syswow64")
 
 
@@ -84,10 +85,23 @@ def what_wine_says(returncode: int, stdout: str, stderr: str) -> str | None:
     lines = stderr.splitlines()
     if returncode != _WINE_FAILED or not lines:
         return None
-    failed = next((line for line in lines if line.startswith(_WINE_STARTS_NONE)), None)
+    failed = next((line for line in lines if line.startswith(_WINE_STARTS_NONE) or _NO_ROOM in line), None)
     if failed is None and not stdout and lines[-1].startswith(_WINE_SPEAKS) and not lines[-1].startswith(_WINE_TELLS):
         return lines[-1]
     return failed
+
+
+def wine_did_not_begin(returncode: int, stderr: str) -> bool:
+    """Whether Wine ended before it began, by chance: the program has not run, and may be started again.
+
+    Wine 8.0 needs the address 0x7ffe0000; recent kernels (seen with Linux 6.18) put the heap there about once in a
+    thousand starts (``virtual_alloc_first_teb`` in ``dlls/ntdll/unix/virtual.c``).
+
+    Args:
+        returncode: How the command ended.
+        stderr: What was written to standard error.
+    """
+    return returncode == _WINE_FAILED and any(_NO_ROOM in line for line in stderr.splitlines())
 
 
 def _path_of(program: str, cwd: str | None, environ: Mapping[str, str]) -> Path | None:

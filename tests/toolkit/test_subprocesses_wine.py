@@ -102,6 +102,27 @@ def test_a_grandchild_that_holds_the_pipe_does_not_hold_the_call(wine_prefix, wi
     assert [line for line in processes_of(wine_prefix).values() if "leave_grandchild" in line] == []
 
 
+NO_ROOM = "err:virtual:virtual_alloc_first_teb wine: failed to map the shared user data: c0000018"
+
+
+@pytest.mark.parametrize("failures", [2, 9])
+def test_where_wine_ended_before_it_began_it_is_started_again(
+    failures, wine_prefix, windows_program, tmp_path, monkeypatch
+):
+    counted, loader = tmp_path / "counted", tmp_path / "loader"
+    fails = f'echo >> {counted}; if [ $(wc -l < {counted}) -le {failures} ]; then echo "{NO_ROOM}" >&2; exit 1; fi'
+    loader.write_text(f'#!/bin/sh\n{fails}\nunset WINELOADER; exec wine "$@"\n')
+    loader.chmod(0o755)
+    monkeypatch.setenv("WINELOADER", str(loader))
+    if failures < 5:
+        assert run_command([windows_program("exit_code"), "7"], wine=True, timeout=PATIENCE).returncode == 7
+        assert len(counted.read_text()) == failures + 1
+    else:
+        with pytest.raises(CommandNotStarted, match="was not run by Wine, which says: err:virtual:"):
+            run_command([windows_program("exit_code"), "7"], wine=True, timeout=PATIENCE)
+        assert len(counted.read_text()) == 5
+
+
 def test_without_wine_the_error_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setenv("WINELOADER", str(tmp_path / "wine"))
     with pytest.raises(WineError, match=r"WINELOADER names .*/wine, which does not exist"):

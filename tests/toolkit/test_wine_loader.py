@@ -162,7 +162,7 @@ def test_the_environment_adds_what_wine_needs_and_changes_nothing_else():
     assert wine.environment(given) == {
         **given,
         "WINEPREFIX": "/home/me/.wine",
-        "WINEDEBUG": "-all",
+        "WINEDEBUG": "-all,err+virtual",
         "WINEDLLOVERRIDES": "mscoree=d;mshtml=d",
     }
     assert wine.environment({"HOME": "/", "LANG": ""})["LC_CTYPE"] == "C.UTF-8"

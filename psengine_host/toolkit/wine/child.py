@@ -35,8 +35,9 @@ def child_environment(environ: Mapping[str, str] | None = None) -> dict[str, str
         result["WINELOADER"] = str(loader.loader(given))
     if given.get("WINESERVER"):
         result["WINESERVER"] = str(loader.server(given))
+    # Errors of "virtual" are the exception: Wine says there that it has not begun at all (wine_did_not_begin).
     # Debian's script around Wine looks into WINEDEBUG too, and advises about packages on stderr unless it says -all.
-    result["WINEDEBUG"] = given.get("WINEDEBUG") or "-all"
+    result["WINEDEBUG"] = given.get("WINEDEBUG") or "-all,err+virtual"
     result["WINEDLLOVERRIDES"] = given.get("WINEDLLOVERRIDES") or "mscoree=d;mshtml=d"
     if not any(given.get(variable) for variable in _LOCALE):
         result["LC_CTYPE"] = "C.UTF-8"

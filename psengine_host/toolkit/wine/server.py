@@ -71,7 +71,8 @@ def environment(env: Mapping[str, str] | None = None, *, deadline: float | None 
     """The environment for a program that Wine runs.
 
     ``WINEPREFIX`` is set to what holds; ``WINELOADER`` and ``WINESERVER``, if set, are made absolute. ``WINEDEBUG`` is
-    ``-all`` unless set, so that Wine's own messages are not mixed into the program's errors; ``WINEDLLOVERRIDES`` takes
+    ``-all,err+virtual`` unless set: Wine's own messages are not mixed into the program's errors, but for the one by
+    which it is known that Wine ended before it began, and is to be started again; ``WINEDLLOVERRIDES`` takes
     .NET and the HTML engine away unless set, so that Wine does not ask, in a window that nobody sees, whether to fetch
     them. Where no locale is set at all, ``LC_CTYPE`` is ``C.UTF-8``, so that names of files arrive whole. All else
     (``LC_ALL``, ``TZ``, ``DISPLAY``) stays as it is.
