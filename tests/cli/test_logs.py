@@ -477,11 +477,13 @@ class TestNothingSecret:
 
             @hookimpl
             def analyze():
-                scan.Row = Row()  # the host itself fails on the next row
+                scan.Row = Row()  # in its own process, the host itself fails on the next row
                 return Analysis.benign()
             """,
         )
-        process = psengine.start(*options, "analyze", "data:,x", "data:,y", env={"MEDDLING_API_KEY": "letmein-4711"})
+        process = psengine.start(
+            *options, "analyze", "--backend", "local", "data:,x", "data:,y", env={"MEDDLING_API_KEY": "letmein-4711"}
+        )
         _, err = process.communicate(timeout=60)
         text = err.decode()
         assert process.returncode == 3
