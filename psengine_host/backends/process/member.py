@@ -82,6 +82,11 @@ class Worker:
             return pending
         return None
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether its process has been given nothing yet."""
+        return not self.done and not self.in_hand
+
     def room(self, most: int) -> int:
         """How much may be given to it now.
 

@@ -104,6 +104,11 @@ def analyze(artifact):
     note("analyze", text)
     if way == "once" and not seen:
         way = rest.partition(" ")[0]
+    if way == "varied":
+        (segfault, exit_7, abort)[noted().count("analyze varied") - 1]()
+    if way == "remove":
+        os.unlink(artifact.path)
+        kill()
     if way in WAYS:
         WAYS[way]()
     return Analysis.benign(comments=[text, str(os.getpid())])
