@@ -131,6 +131,7 @@ class _Run:
         self._tally = Tally()
         self._skipped = Skipped()
         self._surprised = False
+        self._writer: Writer | None = None
         self._scan = self._scan_of(host.backend)
 
     def run(self) -> int:
@@ -144,7 +145,7 @@ class _Run:
             below=partial(worker_lines, self._host) if self._options.verbose else tuple,
         )
         with closing(self._scan), closing(bar) as progress:
-            writer = self._writer(progress)
+            writer = self._writer = self._new_writer(progress)
             interrupted = False
             try:
                 for row in rows:
@@ -172,6 +173,11 @@ class _Run:
             self._finish(writer, interrupted=interrupted)
         return self._interrupts.exit_code if interrupted else self._exit_code()
 
+    def _flush(self) -> None:
+        if self._writer is not None:
+            with self._interrupts.held():
+                self._writer.flush()
+
     def _show_rest(self, writer: Writer, progress: ProgressBar) -> None:
         """End what goes on, and show what was done of it."""
         for row in self._scan.interrupt():
@@ -192,7 +198,7 @@ class _Run:
         }
         if here:
             return Scan(self._host, self._engines, **settled)
-        return ParallelScan(self._host, self._engines, **settled, in_order=not options.unordered)
+        return ParallelScan(self._host, self._engines, **settled, in_order=not options.unordered, waiting=self._flush)
 
     def _finish(self, writer: Writer, *, interrupted: bool) -> None:
         writer.finish(self._tally)
@@ -266,7 +272,7 @@ class _Run:
         json_wanted = options.output_format not in ("auto", "table") or options.resume is not None
         return False if json_wanted and self._out.isatty() else None
 
-    def _writer(self, progress: ProgressBar) -> Writer:
+    def _new_writer(self, progress: ProgressBar) -> Writer:
         chosen = self._options.output_format
         if chosen == "auto":
             chosen = "table" if self._out.isatty() and self._options.resume is None else "jsonl"
@@ -276,7 +282,8 @@ class _Run:
             return JsonWriter(self._out)
         if self._options.resume is not None:
             finish_broken_line(self._options.resume, self._out)
-        return JsonLinesWriter(self._out)
+        # Each is flushed at once where the next may kill this process.
+        return JsonLinesWriter(self._out, in_bursts=isinstance(self._scan, ParallelScan))
 
     def _count(self, stopped: Callable[[], bool]) -> int | None:
         options = self._options

@@ -66,6 +66,7 @@ class ParallelScan:
         ahead: Whether the inputs wait for nobody, as a list that somebody is still writing does.
         identify: Whether the bounties made here name the mimetype of their artifact.
         in_order: Whether the rows come in the order of the inputs, and of the engines for each.
+        waiting: Called before the scan waits for the next row.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class ParallelScan:
         ahead: bool = False,
         identify: bool = False,
         in_order: bool = True,
+        waiting: Callable[[], None] = lambda: None,
     ) -> None:
         self._host = host
         self._engines = tuple(engines)
@@ -89,6 +91,7 @@ class ParallelScan:
         self._interrupted = interrupted
         self._ahead = ahead
         self._identify = identify
+        self._waiting = waiting
         self._limit = IN_ORDER if in_order else UNORDERED
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._intake: Intake = IntakeOnDemand(())
@@ -113,6 +116,8 @@ class ParallelScan:
             if not took:
                 if self._intake.ended and not self._outstanding:
                     break
+                if self._events.empty():
+                    self._waiting()
                 self._handle(self._events.get())
             for _ in range(self._events.qsize()):
                 self._handle(self._events.get())
@@ -159,21 +164,16 @@ class ParallelScan:
 
     def _take_in(self) -> bool:
         """Take some inputs in, where an engine can do with more; whether there was any."""
+        room = max(SUBMITTED - line.submitted - len(line.waiting) for line in self._lines.values())
+        room = min(room, self._limit - self._outstanding, _AT_A_TIME)
         took = False
-        for _ in range(_AT_A_TIME):
-            if self._outstanding >= self._limit or not self._wanted():
-                break
-            item = self._intake.take()
-            if item is None:
-                break
+        while room > 0 and (item := self._intake.take()) is not None:
+            room -= 1
             took = True
             engines = still_to_do(item, self._engines, self._done)
             if engines:
                 self._begin(ParallelTurn(item, engines))
         return took
-
-    def _wanted(self) -> bool:
-        return any(line.submitted + len(line.waiting) < SUBMITTED for line in self._lines.values())
 
     def _begin(self, turn: ParallelTurn) -> None:
         item = turn.item

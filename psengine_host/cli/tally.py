@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 
+from psengine_host.analysis import Verdict
 from psengine_host.cli.rows import Row
 
 __all__ = ["Tally", "plural"]
@@ -36,8 +37,9 @@ class Tally:
             row: The row.
             expected: Whether its verdict is that of a check, which tells nothing of the user's artifacts.
         """
-        self.verdicts[row.verdict.value] += 1
-        self.malicious |= row.verdict.value == "malicious" and not expected
+        verdict = row.verdict  # a string as well, and cheaper than its value
+        self.verdicts[verdict] += 1
+        self.malicious |= verdict is Verdict.MALICIOUS and not expected
         self.engines.add(row.engine)
         self.errors += row.error is not None
         if row.first:

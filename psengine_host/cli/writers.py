@@ -35,23 +35,38 @@ class Writer(Protocol):
     def write(self, row: Row) -> None:
         """Write a row, now or soon."""
 
+    def flush(self) -> None:
+        """The next row will take a while."""
+
     def finish(self, tally: Tally) -> None:
         """Write what is outstanding, and the end; also after an interrupt."""
 
 
 class JsonLinesWriter:
-    """One object a line, each written out at once, so that an interrupt loses none."""
+    """One object a line, each written out at once, so that an interrupt loses none.
 
-    def __init__(self, out: IO[str]) -> None:
+    Args:
+        out: Where to.
+        in_bursts: Whether rows come many at once, and :meth:`flush` is called after each burst.
+    """
+
+    def __init__(self, out: IO[str], *, in_bursts: bool = False) -> None:
         self._out = out
+        self._in_bursts = in_bursts
 
     def write(self, row: Row) -> None:
         """Write a row now."""
         self._out.write(encode(row.to_wire()) + "\n")
+        if not self._in_bursts:
+            self._out.flush()
+
+    def flush(self) -> None:
+        """Write out what is outstanding."""
         self._out.flush()
 
-    def finish(self, tally: Tally) -> None:
-        """Nothing is outstanding."""
+    def finish(self, tally: Tally) -> None:  # noqa: ARG002 - as its siblings
+        """Write out what is outstanding."""
+        self._out.flush()
 
 
 class JsonWriter:
@@ -65,6 +80,9 @@ class JsonWriter:
         """Write a row now."""
         self._out.write(self._separator + encode(row.to_wire()))
         self._separator = ",\n"
+
+    def flush(self) -> None:
+        """An array is read when it is complete."""
 
     def finish(self, tally: Tally) -> None:  # noqa: ARG002 - as its siblings
         """End the array."""
@@ -101,6 +119,9 @@ class TableWriter:
         self._rows.append(row)
         if len(self._rows) >= self.PAGE or time.monotonic() - self._printed > self.PATIENCE:
             self._print()
+
+    def flush(self) -> None:
+        """The rows are for people, who are not that quick."""
 
     def finish(self, tally: Tally) -> None:
         """Print what is outstanding and the summary."""
