@@ -19,6 +19,8 @@ BURST: Final = 1_000
 """Records that may come at once."""
 A_SECOND: Final = 200
 """Records a second beyond that; an engine that logs without end would keep the host busy with nothing else."""
+_PAUSE: Final = 1.0
+"""Seconds' worth of records that must be free before any is sent again: else each would have its notice."""
 
 
 class ChannelLog(logging.Handler):
@@ -35,6 +37,7 @@ class ChannelLog(logging.Handler):
         self._clock = clock
         self._room = float(BURST)
         self._counted = clock()
+        self._pausing = False
         self._left_out = 0
         self._masks = Masks(())
 
@@ -43,10 +46,11 @@ class ChannelLog(logging.Handler):
         now = self._clock()
         self._room = min(BURST, self._room + (now - self._counted) * A_SECOND)
         self._counted = now
-        if self._room < 1:
+        if self._pausing and self._room < A_SECOND * _PAUSE:
             self._left_out += 1
             return
         self._room -= 1
+        self._pausing = self._room < 1
         job = current_job()
         message = Logged(
             record.levelno,
@@ -62,6 +66,15 @@ class ChannelLog(logging.Handler):
         elif sys.stderr is not None:
             # A fork of the engine's own, which must not write into the channel: it reaches the log as output.
             sys.stderr.write(f"{record.levelname}: {message.message}\n")
+
+    def tell_left_out(self, logger: str) -> None:
+        """Tell how many records were left out and not told of yet, if any were.
+
+        Args:
+            logger: In whose name.
+        """
+        if self._left_out and self._send(Logged(logging.NOTSET, logger, "", left_out=self._left_out)):
+            self._left_out = 0
 
 
 def _encodable(text: str) -> str:

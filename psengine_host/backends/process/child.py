@@ -274,8 +274,8 @@ class Child:
         target = logging.getLogger(message.logger)
         with working_on(Job(self._engine, message.bounty, message.delivery)):
             if message.left_out:
-                target.warning("%d records before this one were left out: there were too many", message.left_out)
-            if target.isEnabledFor(message.level):
+                target.warning("%d log records were left out here: there were too many", message.left_out)
+            if message.level != logging.NOTSET and target.isEnabledFor(message.level):
                 record = target.makeRecord(
                     message.logger, message.level, "", 0, "%s", (message.message,), None, None, None
                 )

@@ -178,7 +178,14 @@ class _Child:
         if not isinstance(load, Load):
             return
         logging.getLogger().setLevel(load.log_level)
-        logging.getLogger().addHandler(ChannelLog(self._channel.try_send))
+        log = ChannelLog(self._channel.try_send)
+        logging.getLogger().addHandler(log)
+        try:
+            self._run(load)
+        finally:
+            log.tell_left_out(f"psengine.engines.{load.engine[0]}")
+
+    def _run(self, load: Load) -> None:
         with Spool(os.getcwd()) as spool:
             try:
                 engine, context = _loaded(load, spool)

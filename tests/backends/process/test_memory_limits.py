@@ -428,6 +428,6 @@ class TestSandbox:
             check=True,
         )
         assert done.stdout == (
-            'no process can be started: sandbox = "bwrap" in [workers] needs bubblewrap, and there is no bwrap in PATH: '
-            'install it (Debian: apt-get install bubblewrap), or set sandbox = "none" in [workers]\n'
+            'no process can be started: sandbox = "bwrap" in [workers] needs bubblewrap, and there is no bwrap in '
+            'PATH: install it (Debian: apt-get install bubblewrap), or set sandbox = "none" in [workers]\n'
         )
