@@ -19,10 +19,18 @@ from psengine_host.backends.process.frames import FrameReader, FrameTooLong, fra
 from psengine_host.backends.process.keeping import Keeping, python_command
 from psengine_host.backends.process.limits import Limits
 from psengine_host.backends.process.loop import Loop
-from psengine_host.backends.process.messages import FromChild, Logged, ToChild, decode_from_child, encode
+from psengine_host.backends.process.messages import (
+    FromChild,
+    Logged,
+    Misplaced,
+    ToChild,
+    decode_from_child,
+    encode,
+)
 from psengine_host.backends.process.output import OutputLog
 from psengine_host.backends.process.sandbox import signal_of
-from psengine_host.errors import PsengineError, one_line
+from psengine_host.engines.blame import reason
+from psengine_host.errors import PsengineError
 from psengine_host.job import Job, working_on
 
 __all__ = ["Child", "Owner", "death", "packed"]
@@ -175,7 +183,7 @@ class Child:
 
     def not_spawned(self, reason: str) -> None:
         """It does not run."""
-        self.fate = reason
+        self.fate = f"could not be started ({reason})"
         self._end()
 
     def gone(self, code: int | None) -> None:
@@ -246,7 +254,7 @@ class Child:
             data = b""
         if not data:
             self._close_channel()
-            self._loop.at(self._loop.now + _SILENT, lambda: self.kill("it closed its channel to the host"))
+            self._loop.at(self._loop.now + _SILENT, lambda: self.kill("was killed: it closed its channel"))
             return False
         message = self._owner.message
         try:
@@ -257,10 +265,10 @@ class Child:
                 else:
                     message(self, decoded)
         except (msgspec.MsgspecError, PsengineError, UnicodeError, ValueError, RecursionError) as error:
-            too_long = isinstance(error, FrameTooLong)
-            what = one_line(error) if too_long else f"it sent what is no message: {one_line(error)}"
+            known = isinstance(error, (FrameTooLong, Misplaced))
+            what = reason(error) if known else f"it sent what is no message ({reason(error)})"
             self._close_channel()
-            self.kill(what)
+            self.kill(f"was killed: {what}")
         return not self._closed
 
     def _close_channel(self) -> None:

@@ -26,6 +26,7 @@ from psengine_host.backends.process.memory import resident
 from psengine_host.backends.process.messages import (
     FromChild,
     Loaded,
+    Misplaced,
     NotStarted,
     Open,
     Ready,
@@ -97,6 +98,7 @@ class Fleet:
 
         self._home: Child | None = None
         self._home_since = 0.0
+        self._home_loaded = False
         self._home_reason = ""
         self._home_traceback = ""
         self._needs_home: bool | None = None
@@ -526,6 +528,7 @@ class Fleet:
         now = self._loop.now
         if isinstance(message, Loaded):
             self._guess = EngineProfile.unknown(self.name, message.version)
+            self._home_loaded = True
             self._hears = message.hears
             self._sets_up = message.sets_up
             self._needs_home = message.sets_up or message.hears
@@ -559,8 +562,13 @@ class Fleet:
         elif isinstance(message, Withdrawn):
             worker.withdrawing = False
             for number in message.numbers:
-                worker.in_hand.pop(number, None)
+                pending = worker.in_hand.get(number)
+                if pending is None or pending.holder is worker:
+                    raise Misplaced("it gave back what nobody wanted back")
+                del worker.in_hand[number]
         elif isinstance(message, Retiring):
+            if not worker.done:
+                raise Misplaced("it wanted to be replaced and had done nothing")
             logger.info("engine %s: worker %d is replaced: %s", self.name, worker.number, message.reason)
             worker.leaving = True
             waiting = [pending for pending in worker.in_hand.values() if pending.holder is worker]
@@ -569,6 +577,8 @@ class Fleet:
             self._limit_end(worker)
 
     def _is_ready(self, worker: Worker, message: Ready) -> None:
+        if worker.ready:
+            raise Misplaced("it said twice that it is ready")
         now = self._loop.now
         worker.ready = True
         worker.since = worker.head_since = now
@@ -583,26 +593,46 @@ class Fleet:
             self._prepare(pending)
 
     def _result(self, worker: Worker, result: Result) -> None:
-        pending = worker.in_hand.pop(result.number, None)
+        pending = worker.head
+        if pending is None or pending.number != result.number:
+            if worker.leaving:  # all that it had was taken from it
+                return
+            raise Misplaced("it answered what it was not at work on")
+        outcome = self._outcome(worker, pending, result)
+        del worker.in_hand[pending.number]
         worker.done += 1
         worker.took(result.seconds + result.prepare)
-        began, worker.head_since = worker.head_since, self._loop.now
+        worker.head_since = self._loop.now
         if not worker.in_hand:
             worker.alone = False
             most = self._settings.max_tasks_per_worker
             if worker.leaving or (most and worker.done >= most):
                 self._release(worker)
-        if pending is None or pending.done or pending.number not in self._unfinished:
+        if pending.done or pending.number not in self._unfinished:
             return
         pending.holder = None
-        if result.unreadable is not None:
+        if outcome is not None:
+            self._resolve(pending, outcome)
+        elif result.unreadable is not None:
             self._fail(pending, ArtifactError(result.unreadable))
-            return
-        if pending.bounty is None and result.file is None:
+        else:
             failure = result.failure or Failure(FailureKind.ENGINE, "answered without a word on the file")
             self._end_without_worker(pending, failure)
-            return
-        self._resolve(pending, answered(pending, result, began, self._known, self._policy))
+
+    def _outcome(self, worker: Worker, pending: Pending, result: Result) -> Outcome | FileOutcome | None:
+        """What a result says, or None where it says nothing of the file.
+
+        Raises:
+            Misplaced: It cannot be true; the engine may have written it.
+        """
+        if not (0.0 <= result.seconds < math.inf and 0.0 <= result.prepare < math.inf):
+            raise Misplaced("it answered in no time that there is")
+        if pending.done or result.unreadable is not None or (pending.bounty is None and result.file is None):
+            return None
+        try:
+            return answered(pending, result, worker.head_since, self._known, self._policy)
+        except Exception as error:
+            raise Misplaced(f"it answered what cannot be ({reason(error)})") from error
 
     # --- starting ---------------------------------------------------------------------------------------------------
 
@@ -640,7 +670,7 @@ class Fleet:
 
     def _start_home(self, now: float) -> None:
         self._home_reason = self._home_traceback = ""
-        self._home_up = False
+        self._home_loaded = self._home_up = False
         # An engine that has nothing to do at home has no process that is not confined as its workers are to be.
         where = "worker 1" if self._needs_home is None and confines(self._settings) else "home"
         try:
@@ -655,7 +685,9 @@ class Fleet:
 
         def late() -> None:
             if self._home is child and not self._home_up:
-                child.kill(f"setup took longer than {limit:g} s and was killed")
+                what = "setup" if self._home_loaded else "loading it"
+                self._home_reason = f"{what} took longer than {limit:g} s; its process was killed"
+                child.kill(f"was killed: {what} took longer than {limit:g} s")
 
         self._loop.at(now + limit, late)
 
@@ -691,7 +723,8 @@ class Fleet:
 
         def late() -> None:
             if not worker.ready and worker.child is not None:
-                worker.child.kill(f"open_session took longer than {limit:g} s and was killed")
+                worker.reason = f"open_session and info took longer than {limit:g} s; the worker was killed"
+                worker.child.kill(f"was killed: open_session and info took longer than {limit:g} s")
 
         self._loop.at(self._loop.now + limit, late)
 
@@ -707,6 +740,7 @@ class Fleet:
         if why != self._reason and not self._closing:
             logger.warning("engine %s is unavailable: %s; it is tried again", self.name, why)
         self._reason, self._traceback = why, traceback
+        self._next_sweep = now
 
     # --- ending -----------------------------------------------------------------------------------------------------
 
@@ -746,9 +780,9 @@ class Fleet:
         if pending.tries < tries:
             self._retries.append(pending)
             return
-        fates = ", ".join(dict.fromkeys(pending.deaths))
-        times = "" if pending.tries == 1 else f" in {'each of ' if ', ' not in fates else ''}{pending.tries} tries"
-        self._end_without_worker(pending, Failure(FailureKind.WORKER_LOST, f"the worker {fates}{times}"))
+        fates = list(dict.fromkeys(pending.deaths))
+        times = "" if tries == 1 else f" in {'each of ' if len(fates) == 1 else ''}{tries} tries"
+        self._end_without_worker(pending, Failure(FailureKind.WORKER_LOST, f"the worker {', '.join(fates)}{times}"))
 
     def _home_is_gone(self, child: Child) -> None:
         was_up, self._home_up = self._home_up, False
@@ -768,7 +802,9 @@ class Fleet:
                 if not worker.in_hand:
                     self._release(worker)
         else:
-            why = self._home_reason or f"its home {child.fate} before setup was done"
+            where = "home" if self._home_loaded else "process"
+            when = "before setup was done" if self._home_loaded else "while it was loaded"
+            why = self._home_reason or f"its {where} {child.fate} {when}"
         self._failed(why, self._home_traceback, self._home_since)
 
     def _release(self, worker: Worker) -> None:
