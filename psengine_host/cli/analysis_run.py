@@ -6,7 +6,7 @@ import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal, cast
@@ -144,7 +144,7 @@ class _Run:
             terminal=self._has_room(),
             below=partial(worker_lines, self._host) if self._options.verbose else tuple,
         )
-        with closing(self._scan), closing(bar) as progress:
+        with closing(self._scan), closing(bar) as progress, self._interruptible():
             writer = self._writer = self._new_writer(progress)
             interrupted = False
             try:
@@ -175,8 +175,12 @@ class _Run:
 
     def _flush(self) -> None:
         if self._writer is not None:
-            with self._interrupts.held():
-                self._writer.flush()
+            self._writer.flush()
+
+    def _interruptible(self) -> AbstractContextManager[None]:
+        """An interrupt must reach an engine in this process at once, and must not come between locks of a backend."""
+        scan = self._scan
+        return self._interrupts.told(scan.wake) if isinstance(scan, ParallelScan) else nullcontext()
 
     def _show_rest(self, writer: Writer, progress: ProgressBar) -> None:
         """End what goes on, and show what was done of it."""

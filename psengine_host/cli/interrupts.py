@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Self
 
@@ -33,6 +33,7 @@ class Interrupts:
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
         self._held = False
+        self._wake: Callable[[], object] | None = None
         self._previous: dict[signal.Signals, Any] = {}
         self._outer: Interrupts | None = None
 
@@ -53,6 +54,22 @@ class Interrupts:
         if self.signal is not came:
             raise Interrupted
 
+    @contextmanager
+    def told(self, wake: Callable[[], object]) -> Iterator[None]:
+        """Have the first signal told and not raised: who is told raises :class:`Interrupted` where that harms nothing.
+
+        An exception that comes at any moment may come between the taking of a lock and the block that gives it back,
+        and whoever needs that lock, in another thread, then waits for ever. A second signal is raised at once.
+
+        Args:
+            wake: Called by the first signal, at any moment in the main thread.
+        """
+        self._wake = wake
+        try:
+            yield
+        finally:
+            self._wake = None
+
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             _forks.watch()
@@ -72,7 +89,11 @@ class Interrupts:
     def _arrived(self, number: int, _frame: object) -> None:
         first = self.signal is None
         self._remember(signal.Signals(number))
-        if not (self._held and first):
+        if not first:
+            raise Interrupted
+        if self._wake is not None:
+            self._wake()
+        elif not self._held:
             raise Interrupted
 
     def _remember(self, number: signal.Signals) -> None:

@@ -11,6 +11,7 @@ and output, and so many of them at an engine.
 from __future__ import annotations
 
 import queue
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
@@ -22,13 +23,14 @@ from psengine_host.bounty import Bounty
 from psengine_host.cli.delivering import Couriers
 from psengine_host.cli.inputs import BadInput, FileInput, Input, UrlInput
 from psengine_host.cli.intake import Intake, IntakeBeside, IntakeOnDemand
+from psengine_host.cli.interrupts import Interrupted
 from psengine_host.cli.opening import Opener
 from psengine_host.cli.opening_ahead import OpeningAhead
 from psengine_host.cli.parallel_turns import EngineLine, Judgement, ParallelTurn
 from psengine_host.cli.refusals import refused
 from psengine_host.cli.resume import Done, still_to_do
 from psengine_host.cli.rows import Row
-from psengine_host.cli.scan import interrupted_row, judged
+from psengine_host.cli.scan import interrupted_row
 from psengine_host.errors import ArtifactError, InvalidBounty
 from psengine_host.host import Host
 from psengine_host.outcome import FailureKind, Outcome
@@ -47,7 +49,7 @@ _LIFETIME: Final = timedelta(days=1)
 """How long the bounties made here live: they wait for their turn, and for a slow engine that may be long."""
 
 _Event: TypeAlias = Judgement | ParallelTurn | None
-"""A judgement that is done, a turn that was opened, or None: an input has arrived."""
+"""A judgement that is done, a turn that was opened, or None: there may be an input, or an interrupt."""
 
 
 class ParallelScan:
@@ -62,7 +64,8 @@ class ParallelScan:
         bounties: Whether the inputs are files that hold a bounty in JSON.
         deliver: Whether to send each bounty's answer to its ``response_url``.
         done: What an earlier run has written already.
-        interrupted: Tells whether the user wants to stop.
+        interrupted: Tells whether the user wants to stop: then ``Interrupted`` is raised, also where an engine raises
+            ``KeyboardInterrupt``. Whoever makes it say so calls :meth:`wake`.
         ahead: Whether the inputs wait for nobody, as a list that somebody is still writing does.
         identify: Whether the bounties made here name the mimetype of their artifact.
         in_order: Whether the rows come in the order of the inputs, and of the engines for each.
@@ -77,7 +80,7 @@ class ParallelScan:
         bounties: bool = False,
         deliver: bool = False,
         done: Done | None = None,
-        interrupted: Callable[[], bool] = lambda: True,
+        interrupted: Callable[[], bool] = lambda: False,
         ahead: bool = False,
         identify: bool = False,
         in_order: bool = True,
@@ -111,17 +114,20 @@ class ParallelScan:
         """One row an input and engine. What fails is a row too; only the user's interrupt is raised."""
         self._intake = IntakeOnDemand(inputs) if self._ahead else IntakeBeside(inputs, lambda: self._events.put(None))
         while True:
+            self._stop_if_interrupted()
             took = self._take_in()
             yield from self._ready()
             if not took:
                 if self._intake.ended and not self._outstanding:
                     break
-                if self._events.empty():
-                    self._waiting()
-                self._handle(self._events.get())
+                self._wait()
             for _ in range(self._events.qsize()):
                 self._handle(self._events.get())
             yield from self._ready()
+
+    def wake(self) -> None:
+        """Have the scan look whether the user wants to stop; may be called by the handler of a signal."""
+        self._events.put(None)
 
     def interrupt(self) -> Iterator[Row]:
         """End all that goes on.
@@ -158,7 +164,27 @@ class ParallelScan:
             artifact: The artifact, or None where the host obtains it.
             began: When the work on it began, on the clock of ``time.perf_counter``.
         """
-        return judged(self._host, name, bounty, engine, artifact, began, self._interrupted)[0]
+        try:
+            future = self._host.judge(bounty, engine, artifact)
+        except KeyboardInterrupt:
+            self._stop_if_interrupted()
+            return interrupted_row(name, engine)
+        future.add_done_callback(lambda _: self._events.put(None))
+        while not future.done():
+            self._wait()
+            self._stop_if_interrupted()
+        size = 0 if artifact is None else artifact.size
+        return Row.of_outcome(name, future.result(), time.perf_counter() - began, size)
+
+    def _wait(self) -> None:
+        """Handle an event, and wait for one where there is none."""
+        if self._events.empty():
+            self._waiting()
+        self._handle(self._events.get())
+
+    def _stop_if_interrupted(self) -> None:
+        if self._interrupted():
+            raise Interrupted
 
     # --- inputs in --------------------------------------------------------------------------------------------------
 
@@ -222,8 +248,7 @@ class ParallelScan:
             try:
                 future = self._submitted(judgement)
             except KeyboardInterrupt:  # a backend may well judge in this thread
-                if self._interrupted():
-                    raise
+                self._stop_if_interrupted()
                 line.submitted -= 1
                 judgement.row = interrupted_row(judgement.turn.item.name, line.engine)
                 self._end(judgement)

@@ -19,7 +19,7 @@ from psengine_host.errors import ArtifactError, InvalidBounty
 from psengine_host.host import Host
 from psengine_host.outcome import FailureKind, Outcome
 
-__all__ = ["Scan", "interrupted_row", "judged"]
+__all__ = ["Scan", "interrupted_row"]
 
 
 class Scan:
@@ -130,48 +130,27 @@ class Scan:
             artifact: The artifact, or None where the host obtains it.
             began: When the work on it began, on the clock of ``time.perf_counter``.
         """
-        return judged(self._host, name, bounty, engine, artifact, began, self._interrupted)[0]
+        return self._row(name, bounty, engine, artifact, began)[0]
 
     def _answered(self, name: str, bounty: Bounty, engine: str, artifact: Artifact | None, began: float) -> Row:
-        row, outcome = judged(self._host, name, bounty, engine, artifact, began, self._interrupted)
+        row, outcome = self._row(name, bounty, engine, artifact, began)
         if self._deliver and outcome is not None:
             problem = delivery_problem(self._host, outcome)
             if problem is not None and row.error is None:
                 row.error = ("delivery", problem)
         return row
 
-
-def judged(
-    host: Host,
-    name: str,
-    bounty: Bounty,
-    engine: str,
-    artifact: Artifact | None,
-    began: float,
-    interrupted: Callable[[], bool],
-) -> tuple[Row, Outcome | None]:
-    """Have one bounty judged, and wait for it.
-
-    Args:
-        host: The host.
-        name: What to call the artifact.
-        bounty: The job.
-        engine: The engine's name.
-        artifact: The artifact, or None where the host obtains it.
-        began: When the work on it began, on the clock of ``time.perf_counter``.
-        interrupted: Tells whether the user wants to stop: an engine may raise ``KeyboardInterrupt`` by itself.
-
-    Returns:
-        The row, and the outcome where there is one.
-    """
-    try:
-        outcome = host.judge(bounty, engine, artifact).result()
-    except KeyboardInterrupt:
-        if interrupted():
-            raise
-        return interrupted_row(name, engine), None
-    size = 0 if artifact is None else artifact.size
-    return Row.of_outcome(name, outcome, time.perf_counter() - began, size), outcome
+    def _row(
+        self, name: str, bounty: Bounty, engine: str, artifact: Artifact | None, began: float
+    ) -> tuple[Row, Outcome | None]:
+        try:
+            outcome = self._host.judge(bounty, engine, artifact).result()
+        except KeyboardInterrupt:
+            if self._interrupted():
+                raise
+            return interrupted_row(name, engine), None
+        size = 0 if artifact is None else artifact.size
+        return Row.of_outcome(name, outcome, time.perf_counter() - began, size), outcome
 
 
 def interrupted_row(name: str, engine: str) -> Row:

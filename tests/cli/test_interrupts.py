@@ -48,6 +48,34 @@ def test_what_was_raised_before_is_not_raised_again_by_holding():
     assert done
 
 
+def test_who_is_told_of_the_first_signal_raises_by_itself_and_the_second_comes_at_once():
+    told = []
+    with Interrupts() as interrupts:
+        with interrupts.told(lambda: told.append(interrupts.signal)):
+            signal.raise_signal(signal.SIGTERM)
+            assert told == [signal.SIGTERM]
+            with pytest.raises(Interrupted):
+                signal.raise_signal(signal.SIGINT)
+        assert told == [signal.SIGTERM]
+        assert interrupts.exit_code == 143
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_what_is_held_is_raised_at_its_end_also_where_somebody_is_told():
+    done = []
+
+    def hold(interrupts):
+        with interrupts.held():
+            signal.raise_signal(signal.SIGINT)
+            done.append(True)
+
+    with Interrupts() as interrupts, interrupts.told(lambda: done.append("told")):
+        with pytest.raises(Interrupted):
+            hold(interrupts)
+        assert done == ["told", True]
+
+
 def test_the_handlers_before_come_back_and_ignored_signals_stay_ignored():
     ours = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

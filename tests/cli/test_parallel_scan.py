@@ -12,6 +12,7 @@ from psengine_host import Analysis, ArtifactError
 from psengine_host.bounty import ArtifactType, Bounty
 from psengine_host.cli import intake, opening_ahead, parallel_scan
 from psengine_host.cli.inputs import BadInput, FileInput, RemoteInput, StreamInput, TextInput, UrlInput
+from psengine_host.cli.interrupts import Interrupted
 from psengine_host.cli.parallel_scan import ParallelScan
 from psengine_host.cli.resume import Done
 from psengine_host.host import Host
@@ -292,8 +293,14 @@ class TestRows:
 
         scan, _ = make(ends=ends, interrupted=lambda: False)
         assert [row.error for row in scan.rows(FILES[:2])] == [("engine", "raised KeyboardInterrupt by itself"), None]
-        scan, _ = make(ends=ends, interrupted=lambda: True)
-        with pytest.raises(KeyboardInterrupt):
+        stop = []
+
+        def stopping(question):
+            stop.append(question)
+            raise KeyboardInterrupt
+
+        scan, _ = make(ends=stopping, interrupted=lambda: bool(stop))
+        with pytest.raises(Interrupted):
             list(scan.rows(FILES[:2]))
 
     def test_what_an_earlier_run_has_is_left_out(self, make, tmp_path):
@@ -448,6 +455,21 @@ class TestInterrupt:
         assert host.cancelled
         with pytest.raises(CancelledError):
             host.asked[4].future.result()
+
+    def test_who_waits_for_an_engine_is_woken_and_raises_where_nothing_is_half_done(self, make):
+        interrupts = []
+        scan, host = make(ends=lambda _: None, interrupted=lambda: bool(interrupts))
+
+        def waiting():
+            interrupts.append(True)
+            scan.wake()
+
+        scan._waiting = waiting
+        with pytest.raises(Interrupted):
+            next(scan.rows(FILES[:6]))
+        assert len(host.asked) == 6
+        with pytest.raises(Interrupted):
+            scan.judge("a check", Bounty.local(data=b"x"), "one", None, 0.0)
 
     def test_unordered_all_that_is_complete(self, make):
         scan, host = make(in_order=False)

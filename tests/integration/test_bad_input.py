@@ -99,7 +99,8 @@ class TestPaths:
         assert row["bounty"]["sha256"] == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
     def test_an_unreadable_file_and_folder_as_an_unprivileged_user(self, psengine, engine_site):
-        # Root may read anything, so the engine gives that up; from then on the whole run is unprivileged.
+        # Root may read anything, so the engine gives that up; from then on the whole run is unprivileged: it is in the
+        # host's own process.
         engine_site.add(
             "humble",
             """
@@ -125,7 +126,7 @@ class TestPaths:
             (place / "closed").mkdir()
             (place / "closed").chmod(0)
             names = [str(place / name) for name in ("secret", "closed", "open")]
-            ended = psengine("analyze", "-r", "data:,first", *names)
+            ended = psengine("analyze", "--backend", "local", "-r", "data:,first", *names)
             (place / "closed").chmod(0o700)
         assert (ended.code, ended.err) == (3, "")
         _, secret, closed, readable = ended.rows
@@ -190,23 +191,23 @@ class TestFilesThatChange:
         (row,) = answered(psengine, "victim")
         assert messages([row]) == [f"victim: {message}"]
 
-    def test_a_file_that_vanished_before_its_turn(self, psengine, engine_site, work):
+    @pytest.mark.parametrize("options", [["--backend", "local"], ["-j", "1"]], ids=" ".join)
+    def test_a_file_that_vanished_before_its_turn(self, psengine, engine_site, work, options):
         engine_site.add(
             "early",
             """
-            import os
             from psengine_host import Analysis, hookimpl
             @hookimpl
             def analyze(artifact):
                 if artifact.name == "tree/a":
-                    os.unlink("tree/b")
+                    artifact.path.with_name("b").unlink()
                 return Analysis.benign()
             """,
         )
         (work / "tree").mkdir()
         for name in "abc":
             (work / "tree" / name).write_text(name)
-        ended = psengine("analyze", "-r", "tree")
+        ended = psengine("analyze", *options, "-r", "tree")
         assert (ended.code, [row["error"] and row["error"]["message"] for row in ended.rows]) == (
             3,
             [None, "tree/b: no such file or directory", None],
