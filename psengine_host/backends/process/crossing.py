@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from psengine_host.analysis import Analysis
+from psengine_host.analysis import Analysis, AnalysisMetadata
 from psengine_host.artifacts import Artifact, Handover
 from psengine_host.backends.process.messages import ArtifactFacts
 from psengine_host.bounty import Bounty
@@ -23,6 +23,7 @@ __all__ = [
     "bounty_of",
     "facts_of",
     "name_of",
+    "plain",
     "received",
     "registered",
     "registration_of",
@@ -102,6 +103,27 @@ def sent_bounty(bounty: Bounty) -> Bounty | bytes:
 def bounty_of(sent: Bounty | bytes) -> Bounty:
     """The bounty that was sent."""
     return sent if isinstance(sent, Bounty) else Bounty.decode(sent[1:], file_allowed=sent[:1] == b"1")
+
+
+def plain(analysis: Analysis) -> Analysis:
+    """The analysis itself, or what it says where its class is the engine's own, which may have anything besides."""
+    metadata = analysis.metadata
+    if type(analysis) is Analysis and type(metadata) is AnalysisMetadata:
+        return analysis
+    return Analysis(
+        verdict=analysis.verdict,
+        bid=analysis.bid,
+        confidence=analysis.confidence,
+        vendor=analysis.vendor,
+        author=analysis.author,
+        metadata=AnalysisMetadata(
+            product=metadata.product,
+            malware_family=metadata.malware_family,
+            comments=metadata.comments,
+            heuristic=metadata.heuristic,
+            scanner=metadata.scanner,
+        ),
+    )
 
 
 def without_long_bid(analysis: Analysis) -> tuple[Analysis, str | None]:

@@ -63,7 +63,7 @@ class FrameReader:
         while end - start >= _HEADER:
             (length,) = _LENGTH.unpack_from(source, start)
             if length > self._limit:
-                raise FrameTooLong(f"a message of {length} bytes is announced, and at most {self._limit} are taken")
+                raise FrameTooLong(f"it announced a message of {length} bytes, more than {self._limit}")
             stop = start + _HEADER + length
             if stop > end:
                 break

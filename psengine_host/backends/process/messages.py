@@ -11,6 +11,7 @@ import msgspec
 
 from psengine_host.analysis import Analysis, EngineInfo
 from psengine_host.bounty import Bounty
+from psengine_host.errors import PsengineError
 from psengine_host.outcome import Failure
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Load",
     "Loaded",
     "Logged",
+    "Misplaced",
     "NotStarted",
     "Open",
     "Ready",
@@ -41,6 +43,11 @@ __all__ = [
 
 PROTOCOL: Final = 1
 """The number of this protocol; raise it with any change to what crosses."""
+
+
+class Misplaced(PsengineError):
+    """A child has sent what it may not send at this point; the message says what, after 'it'."""
+
 
 Registered: TypeAlias = tuple[str, str, str, str, str]
 """A registration: name, value, group, distribution, version."""

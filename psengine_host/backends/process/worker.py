@@ -28,6 +28,7 @@ from psengine_host.backends.process.channel_log import ChannelLog
 from psengine_host.backends.process.crossing import (
     bounty_of,
     name_of,
+    plain,
     received,
     registration_of,
     with_bid,
@@ -385,7 +386,7 @@ class _Worker:
         failure = judged.failure
         if failure is None or declined:
             try:
-                analysis, bid = without_long_bid(checked(judged.answer, bounty))
+                analysis, bid = without_long_bid(plain(checked(judged.answer, bounty)))
             except BaseException as error:  # noqa: BLE001 - InvalidAnalysis, or what a value raises when it is looked at
                 failure = Failure(FailureKind.ENGINE, reason(error))
         return Result(
@@ -393,7 +394,12 @@ class _Worker:
         )
 
     def _encoded(self, result: Result) -> bytes:
-        payload = encode(result)
+        try:
+            payload = encode(result)
+        except Exception as error:  # noqa: BLE001 - an analysis of a class of the engine's own, or tampered with
+            message = f"answered what cannot be sent: {reason(error)}"
+            failure = Failure(FailureKind.ENGINE, message)
+            return encode(msgspec.structs.replace(result, analysis=None, bid=None, failure=failure))
         if len(payload) <= self._load.max_result:
             return payload
         message = (
