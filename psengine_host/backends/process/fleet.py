@@ -6,6 +6,7 @@ All of it runs in the loop's thread. Whatever an engine's processes do, each bou
 from __future__ import annotations
 
 import collections
+import functools
 import logging
 import math
 import os
@@ -25,6 +26,7 @@ from psengine_host.backends.process.member import Worker
 from psengine_host.backends.process.memory import resident
 from psengine_host.backends.process.messages import (
     FromChild,
+    Hearing,
     Loaded,
     Misplaced,
     NotStarted,
@@ -41,6 +43,7 @@ from psengine_host.backends.process.messages import (
 )
 from psengine_host.backends.process.pending import FILE_LIFETIME, Pending
 from psengine_host.backends.process.surroundings import Surroundings, confines
+from psengine_host.bounty import Bounty
 from psengine_host.engines.blame import reason
 from psengine_host.engines.found import BrokenEngine, FoundEngine
 from psengine_host.errors import ArtifactError, PsengineError
@@ -107,6 +110,8 @@ class Fleet:
         self._hears = False
         self._unheard: collections.deque[Outcome] = collections.deque()
         """What the home is to hear when it is up."""
+        self._sent_home: collections.deque[Outcome] = collections.deque()
+        """What was sent to the home and its callbacks were not called with yet."""
         self._missed = 0
         self._next_home = 0.0
         """When a home that only hears may be started anew."""
@@ -246,26 +251,26 @@ class Fleet:
             return
         artifact = pending.artifact
         at_hand = artifact is not None and artifact.is_at_hand(identified=profile.by_type)
-
-        def work() -> None:
-            token = job.begin(profile.name, bounty.id)
-            try:
-                pending.prepared = prepare(
-                    bounty,
-                    profile,
-                    self._about.obtain,
-                    artifact=artifact,
-                    timeout=self._timeout,
-                    discard_expired=self._discard_expired,
-                )
-            finally:
-                job.end(token)
-
-        if at_hand or bounty.expired():
-            work()
+        if at_hand or self._loop.now >= pending.expires:
+            self._prepare_now(pending, bounty, profile)
             self._prepared(pending)
         else:
+            work = functools.partial(self._prepare_now, pending, bounty, profile)
             self._about.in_background(work, lambda: self._prepared(pending))
+
+    def _prepare_now(self, pending: Pending, bounty: Bounty, profile: EngineProfile) -> None:
+        token = job.begin(profile.name, bounty.id)
+        try:
+            pending.prepared = prepare(
+                bounty,
+                profile,
+                self._about.obtain,
+                artifact=pending.artifact,
+                timeout=self._timeout,
+                discard_expired=self._discard_expired,
+            )
+        finally:
+            job.end(token)
 
     def _prepared(self, pending: Pending) -> None:
         prepared = pending.prepared
@@ -397,14 +402,15 @@ class Fleet:
     def _tell_home(self, outcome: Outcome) -> None:
         """Have the author's callbacks hear of an outcome, as soon as there is a home."""
         home = self._home if self._home_up else None
-        if home is not None and home.queued < _MOST_HEARD:
-            home.send(heard(outcome))
-        elif home is None and outcome.failure is not None and outcome.failure.kind is FailureKind.UNAVAILABLE:
+        if home is None and outcome.failure is not None and outcome.failure.kind is FailureKind.UNAVAILABLE:
             return  # the engine has not got so far that it could hear
-        elif home is None and len(self._unheard) < _MOST_HEARD:
+        if len(self._sent_home) + len(self._unheard) >= _MOST_HEARD:
+            self._missed += 1
+        elif home is None:
             self._unheard.append(outcome)
         else:
-            self._missed += 1
+            self._sent_home.append(outcome)
+            home.send(heard(outcome))
 
     def _drop(self, pending: Pending) -> None:
         self._unfinished.pop(pending.number, None)
@@ -526,7 +532,11 @@ class Fleet:
 
     def _message_of_home(self, child: Child, message: FromChild) -> None:
         now = self._loop.now
-        if isinstance(message, Loaded):
+        if isinstance(message, Hearing):
+            if not self._sent_home:
+                raise Misplaced("it heard what nobody told it")
+            self._sent_home.popleft()
+        elif isinstance(message, Loaded):
             self._guess = EngineProfile.unknown(self.name, message.version)
             self._home_loaded = True
             self._hears = message.hears
@@ -549,8 +559,9 @@ class Fleet:
             self._shared = message.shared
             self._home_up = True
             self._home_since = now
-            while self._unheard:
-                child.send(heard(self._unheard.popleft()))
+            waiting, self._unheard = self._unheard, collections.deque()
+            for outcome in waiting:
+                self._tell_home(outcome)
         elif isinstance(message, NotStarted):
             self._home_reason, self._home_traceback = message.reason, message.traceback
 
@@ -789,6 +800,9 @@ class Fleet:
         self._home = None
         if self._stopped_home:
             return
+        # What a callback died over is not tried again, and what had not come to its turn is.
+        self._unheard.extendleft(reversed(self._sent_home))
+        self._sent_home.clear()
         if self._needs_home and not self._sets_up:
             # It only hears: nobody's work depends on it.
             logger.warning("engine %s: its home %s; it is started anew", self.name, child.fate)
@@ -796,7 +810,8 @@ class Fleet:
             return
         if was_up:
             # What the workers share was made by it: they go too, each when it has done what it is at work on.
-            why = f"its home {child.fate}; it is started anew"
+            why = self._reason = f"its home {child.fate}"
+            logger.warning("engine %s: %s; it is started anew, and then its workers", self.name, why)
             for worker in self._workers:
                 worker.leaving = True
                 if not worker.in_hand:

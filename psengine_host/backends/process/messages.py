@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from psengine_host.analysis import Analysis, EngineInfo
+from psengine_host.artifacts import Handover
 from psengine_host.bounty import Bounty
 from psengine_host.errors import PsengineError
 from psengine_host.outcome import Failure
@@ -20,6 +21,7 @@ __all__ = [
     "FileTask",
     "FromChild",
     "Hear",
+    "Hearing",
     "Load",
     "Loaded",
     "Logged",
@@ -96,30 +98,6 @@ class Open(msgspec.Struct, frozen=True, array_like=True, tag=3):
     shared: bytes
 
 
-class ArtifactFacts(msgspec.Struct, frozen=True, array_like=True):
-    """An artifact that the host has: where its bytes are, and what is known of them.
-
-    Args:
-        name: What to call it in messages.
-        url: The URL of a URL artifact.
-        content: The bytes, where they are few.
-        path: The file, where they are not.
-        sha256: SHA-256, if known.
-        size: Bytes.
-        mimetype: The type, if known.
-        state: What ``stat`` said of the file when it was hashed.
-    """
-
-    name: bytes
-    url: str | None = None
-    content: bytes | None = None
-    path: bytes | None = None
-    sha256: str | None = None
-    size: int | None = None
-    mimetype: str | None = None
-    state: tuple[int, int, int, int, int] | None = None
-
-
 class Task(msgspec.Struct, frozen=True, array_like=True, tag=4):
     """Judge a bounty; answered with :class:`Result`.
 
@@ -138,7 +116,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True, tag=4):
     expires: float | None
     bounty: Bounty | bytes
     delivery: str | None
-    artifact: ArtifactFacts
+    artifact: Handover
 
 
 class FileTask(msgspec.Struct, frozen=True, array_like=True, tag=5):
@@ -172,7 +150,7 @@ class Withdraw(msgspec.Struct, frozen=True, array_like=True, tag=6):
 
 
 class Hear(msgspec.Struct, frozen=True, array_like=True, tag=7):
-    """Call the author's callbacks with an outcome.
+    """Call the author's callbacks with an outcome; answered with :class:`Hearing` when it is its turn.
 
     Args:
         bounty: As of :class:`Task`.
@@ -328,7 +306,11 @@ class Logged(msgspec.Struct, frozen=True, array_like=True, tag=8):
     left_out: int = 0
 
 
-FromChild: TypeAlias = Loaded | NotStarted | SetUpDone | Ready | Result | Withdrawn | Retiring | Logged
+class Hearing(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """The author's callbacks are being called with the next outcome; it is theirs now, whatever becomes of them."""
+
+
+FromChild: TypeAlias = Loaded | NotStarted | SetUpDone | Ready | Result | Withdrawn | Retiring | Logged | Hearing
 
 encode: Final = msgspec.msgpack.Encoder().encode
 """A message as bytes."""

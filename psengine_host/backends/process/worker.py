@@ -29,7 +29,6 @@ from psengine_host.backends.process.crossing import (
     bounty_of,
     name_of,
     plain,
-    received,
     registration_of,
     with_bid,
     without_long_bid,
@@ -41,6 +40,7 @@ from psengine_host.backends.process.messages import (
     FileTask,
     FromChild,
     Hear,
+    Hearing,
     Load,
     Loaded,
     NotStarted,
@@ -235,12 +235,16 @@ class _HomeProcess:
             return
         self._channel.send(SetUpDone(msgspec.msgpack.encode(_thawed(shared))))
         name = f"engine {self._engine.name}: on_success or on_error"
-        listener = Listener(name, self._home.hear, self._load.observer_timeout)
+        listener = Listener(name, self._hear, self._load.observer_timeout)
         while not isinstance(message := self._channel.next(), Stop):
             if isinstance(message, Hear):
                 listener.put(self._outcome(message))
         listener.close(time.monotonic() + self._load.close_timeout)
         self._home.stop()
+
+    def _hear(self, outcome: Outcome) -> None:
+        self._channel.try_send(Hearing())
+        self._home.hear(outcome)
 
     def _outcome(self, message: Hear) -> Outcome:
         bounty = bounty_of(message.bounty)
@@ -343,7 +347,7 @@ class _Worker:
         bounty = bounty_of(task.bounty)
         deadline = began + task.limit
         prepared = Prepared(bounty, began, deadline if task.expires is None else min(deadline, task.expires))
-        with received(task.artifact, self._spool) as artifact:
+        with Artifact.from_handover(task.artifact, self._spool) as artifact:
             prepared.artifact = artifact
             if task.delivery is None:
                 judged = judge(prepared, self._session)
