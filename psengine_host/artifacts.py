@@ -7,7 +7,9 @@ import io
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, Protocol, Self, TypeAlias
+from typing import BinaryIO, Final, Protocol, Self, TypeAlias
+
+import msgspec
 
 from psengine_host.bounty import URL_MIMETYPE, ArtifactType
 from psengine_host.errors import ArtifactError, ArtifactUnavailable, printable_name
@@ -63,11 +65,11 @@ class Lease(Protocol):
         """Give the share back; doing it again changes nothing."""
 
 
-class Handover(NamedTuple):
+class Handover(msgspec.Struct, frozen=True, array_like=True):
     """What another process needs to have the same artifact, as long as it is open here.
 
-    Attributes:
-        name: What it is called in messages.
+    Args:
+        name: What it is called in messages, in UTF-8; undecodable bytes stand as lone surrogates.
         url: The URL of a URL artifact.
         content: The bytes, where they are few.
         path: The file that holds them, where they are not.
@@ -77,14 +79,14 @@ class Handover(NamedTuple):
         state: What tells that the file was written to since.
     """
 
-    name: str
+    name: bytes
     url: str | None
     content: bytes | None
-    path: str | None
+    path: bytes | None
     sha256: str | None
     size: int | None
     mimetype: str | None
-    state: _State | None
+    state: tuple[int, int, int, int, int] | None
 
 
 def _absolute(path: str) -> str:
@@ -374,11 +376,12 @@ class Artifact:
             ArtifactError: The file cannot be written, or the artifact is closed.
         """
         self._check_open()
+        name = self.name.encode("utf-8", "surrogatepass")
         content = self._content
         if content is not None and len(content) <= most:
-            return Handover(self.name, self.url, content, None, self._sha256, len(content), self._mimetype, None)
-        path = os.fspath(self.path)
-        return Handover(self.name, self.url, None, path, self._sha256, self._size, self._mimetype, self._state)
+            return Handover(name, self.url, content, None, self._sha256, len(content), self._mimetype, None)
+        path = os.fsencode(self.path)
+        return Handover(name, self.url, None, path, self._sha256, self._size, self._mimetype, self._state)
 
     @classmethod
     def from_handover(cls, handover: Handover, spool: Spool) -> Self:
@@ -391,13 +394,14 @@ class Artifact:
         Raises:
             ArtifactError: It is in a file, which is not there any more or is another one.
         """
-        name, url, content, path, sha256, size, mimetype, state = handover
-        artifact = cls(name=name, path=path, content=content, url=url, spool=spool)
-        artifact._sha256 = sha256
-        artifact._mimetype = mimetype
+        name = handover.name.decode("utf-8", "surrogatepass")
+        path = None if handover.path is None else os.fsdecode(handover.path)
+        artifact = cls(name=name, path=path, content=handover.content, url=handover.url, spool=spool)
+        artifact._sha256 = handover.sha256
+        artifact._mimetype = handover.mimetype
         if path is not None:
-            artifact._size = size
-            artifact._state = state
+            artifact._size = handover.size
+            artifact._state = handover.state
             artifact._seen_on_disk = True
             artifact.check_unchanged()
         return artifact

@@ -6,25 +6,19 @@ such bounds or such an id as its JSON.
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
 import msgspec
 
 from psengine_host.analysis import Analysis, AnalysisMetadata
-from psengine_host.artifacts import Artifact, Handover
-from psengine_host.backends.process.messages import ArtifactFacts
 from psengine_host.bounty import Bounty
 from psengine_host.engines.found import Registration
-from psengine_host.spool import Spool
 
 __all__ = [
     "CARRIED",
     "bounty_of",
-    "facts_of",
     "name_of",
     "plain",
-    "received",
     "registered",
     "registration_of",
     "sent_bounty",
@@ -36,49 +30,6 @@ __all__ = [
 CARRIED: Final = 1 << 16
 """Bytes of an artifact that cross in the message itself; more are in a file."""
 _WORD: Final = 1 << 63
-
-
-def facts_of(artifact: Artifact) -> ArtifactFacts:
-    """What is sent of an artifact.
-
-    Raises:
-        ArtifactError: Its file cannot be written.
-    """
-    given = artifact.handover(CARRIED)
-    return ArtifactFacts(
-        sent_name(given.name),
-        given.url,
-        given.content,
-        None if given.path is None else os.fsencode(given.path),
-        given.sha256,
-        given.size,
-        given.mimetype,
-        given.state,
-    )
-
-
-def received(facts: ArtifactFacts, spool: Spool) -> Artifact:
-    """The artifact that was sent.
-
-    Args:
-        facts: What was sent of it.
-        spool: Where a file goes that is made of its bytes.
-
-    Raises:
-        ArtifactError: Its file is another one now.
-    """
-    path = None if facts.path is None else os.fsdecode(facts.path)
-    handover = Handover(
-        name_of(facts.name),
-        facts.url,
-        facts.content,
-        path,
-        facts.sha256,
-        facts.size,
-        facts.mimetype,
-        facts.state,
-    )
-    return Artifact.from_handover(handover, spool)
 
 
 def sent_name(name: str) -> bytes:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from psengine_host.artifacts import Artifact
-from psengine_host.backends.process.crossing import facts_of, sent_bounty, sent_name
+from psengine_host.backends.process.crossing import CARRIED, sent_bounty, sent_name
 from psengine_host.backends.process.messages import FileTask, Task
 from psengine_host.bounty import Bounty
 from psengine_host.job import current_job
@@ -134,8 +134,7 @@ class Pending:
                 self.number, self.limit, self.path or b"", sent_name(self.name), self.identify, FILE_LIFETIME
             )
         expires = None if self.expires == math.inf else self.expires
-        facts = facts_of(artifact)
-        return Task(self.number, self.limit, expires, sent_bounty(bounty), self.delivery, facts)
+        return Task(self.number, self.limit, expires, sent_bounty(bounty), self.delivery, artifact.handover(CARRIED))
 
     def resolve(self, result: object) -> None:
         """End with a result."""

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psengine_host import Analysis, Artifact
-from psengine_host.backends.process import crossing, messages
+from psengine_host.artifacts import Handover
+from psengine_host.backends.process import crossing
 from psengine_host.bounty import ArtifactType, Bounty, BountyRules, Phase
 from psengine_host.engines.found import Registration
 from psengine_host.errors import ArtifactError, InvalidAnalysis
@@ -72,7 +73,7 @@ def test_names_cross(name):
 
 
 def facts(artifact):
-    return crossed(crossing.facts_of(artifact), messages.ArtifactFacts)
+    return crossed(artifact.handover(crossing.CARRIED), Handover)
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_bytes_cross_in_the_message_or_in_a_file(size, spool):
     with Artifact.from_bytes(data, name="a name", spool=spool) as artifact:
         sent = facts(artifact)
         assert (sent.content is None) == (size > crossing.CARRIED)
-        with crossing.received(sent, spool) as received:
+        with Artifact.from_handover(sent, spool) as received:
             assert (received.read_bytes(), received.name, received.size) == (data, "a name", size)
             assert received.sha256 == artifact.sha256
             assert received.path.read_bytes() == data
@@ -101,7 +102,7 @@ def test_a_hashed_file_crosses_with_its_hash(size, tmp_path, spool):
     expected = artifact.sha256
     sent = facts(artifact)
     assert sent.sha256 == expected
-    with crossing.received(sent, spool) as received:
+    with Artifact.from_handover(sent, spool) as received:
         assert received.sha256 == expected
         assert received.read_bytes() == path.read_bytes()
 
@@ -114,11 +115,11 @@ def test_a_file_that_was_changed_after_it_was_hashed_is_not_judged(tmp_path, spo
     sent = facts(artifact)
     path.write_bytes(b"y" * (2 << 20))
     with pytest.raises(ArtifactError, match="changed while it was read; scan it again"):
-        crossing.received(sent, spool)
+        Artifact.from_handover(sent, spool)
 
 
 def test_urls_cross(spool):
-    with crossing.received(facts(Artifact.from_url("https://example.com/x", spool=spool)), spool) as received:
+    with Artifact.from_handover(facts(Artifact.from_url("https://example.com/x", spool=spool)), spool) as received:
         assert received.url == "https://example.com/x"
         assert received.mimetype == "text/uri-list"
 
