@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -35,7 +36,7 @@ class ProgressBar:
             a function that tells whether nobody wants to know any more.
         current: Names the artifact in work.
         skipped: Tells how many of those that were counted need not be done: they are no part of the total.
-        terminal: Whether there is a terminal to show it on; found out by default.
+        terminal: Whether there is a terminal to show it on; found out by default. A dumb one cannot erase, and is none.
         below: Tells the lines to be shown below the bar.
     """
 
@@ -52,7 +53,7 @@ class ProgressBar:
         self._current = current
         self._skipped = skipped
         self._below = below
-        self._terminal = sys.stderr.isatty() if terminal is None else terminal
+        self._terminal = _can_erase() if terminal is None else terminal
         self._began = time.monotonic()
         self._done = 0
         self._total: int | None = None
@@ -117,6 +118,10 @@ class ProgressBar:
     def _find_total(self) -> None:
         with contextlib.suppress(Exception):  # the scan itself reports what is wrong with the inputs
             self._total = self._count(self._closed.is_set)
+
+
+def _can_erase() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
 
 def _bar(below: Callable[[], Sequence[str]]) -> tuple[Progress, TaskID]:

@@ -106,6 +106,15 @@ def test_the_bar_comes_also_while_a_single_artifact_takes_long(on_terminal, engi
     assert "data:,x" in screen.text.split("0/1")[1]
 
 
+def test_a_terminal_that_cannot_erase_has_no_bar(on_terminal, engine_site):
+    engine_site.add("busy", BUSY.replace("0.12", "1.6"))
+    _, screen = on_terminal("analyze", "--backend", "local", "data:,x", TERM="dumb")
+    header, row, summary, end = screen.raw.decode().split("\r\n")
+    assert header.split() == ["Verdict", "Engine", "Found", "Artifact"]
+    assert row.split() == ["benign", "busy", "data:,x"]
+    assert (summary[:20], end) == ("1 artifact, 1 engine", "")
+
+
 @pytest.mark.parametrize("columns", [40, 60, 200])
 def test_no_line_is_wider_than_the_terminal_but_the_summary(on_terminal, judge, work, columns):
     deep = "/".join(["deep"] * 12)
