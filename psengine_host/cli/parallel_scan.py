@@ -191,7 +191,9 @@ class ParallelScan:
     def _take_in(self) -> bool:
         """Take some inputs in, where an engine can do with more; whether there was any."""
         room = max(SUBMITTED - line.submitted - len(line.waiting) for line in self._lines.values())
-        room = min(room, self._limit - self._outstanding, _AT_A_TIME)
+        # In order, what is done waits for what comes before it.
+        under_way = self._outstanding if self._turns is None else len(self._turns)
+        room = min(room, self._limit - under_way, _AT_A_TIME)
         took = False
         while room > 0 and (item := self._intake.take()) is not None:
             room -= 1
@@ -341,7 +343,7 @@ class ParallelScan:
     def _next_in_order(self, turns: deque[ParallelTurn]) -> Iterator[Row]:
         while turns:
             turn = turns[0]
-            while turn.handed_out < len(turn.judgements):
+            while turn.handed_out < len(turn.engines):
                 judgement = turn.judgements[turn.handed_out]
                 if not judgement.complete:
                     return
@@ -354,5 +356,6 @@ def _handed_out(judgement: Judgement) -> Row:
     row = cast("Row", judgement.row)  # what is complete has one
     row.first = not turn.handed_out
     turn.handed_out += 1
-    judgement.row = None
+    if turn.handed_out == len(turn.engines):
+        turn.judgements.clear()  # a ring of references, which would wait for the garbage collector
     return row

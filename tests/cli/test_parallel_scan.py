@@ -172,6 +172,24 @@ class TestBounds:
         assert named(rows) == [(name, engine) for name in NAMES for engine in ("slow", "quick")]
         assert host.most_at_once == {"slow": 8, "quick": 1}
 
+    def test_what_is_done_and_waits_for_its_turn_counts_too(self, make, monkeypatch):
+        monkeypatch.setattr(parallel_scan, "IN_ORDER", 40)
+        taken = []
+
+        def inputs():
+            for item in FILES:
+                taken.append(item)
+                yield item
+
+        def waiting():
+            """The scan waits: all that it may take in is done but for the first."""
+            assert len(taken) == 40
+            host.on_ask = answer
+            answer(host.asked[0])
+
+        scan, host = make(ends=lambda question: question.name != NAMES[0] and answer(question), waiting=waiting)
+        assert [row.artifact for row in scan.rows(inputs())] == NAMES
+
     @pytest.mark.parametrize("in_order", [True, False])
     def test_what_is_taken_in_waits_for_what_is_handed_out(self, make, monkeypatch, in_order):
         monkeypatch.setattr(parallel_scan, "IN_ORDER", 30)
