@@ -195,7 +195,10 @@ class Keeping:
     def _send(self, message: Begin | Spawn | Kill, *descriptors: int) -> None:
         if self._socket is None:
             raise ConnectionResetError("the keeper has ended")
-        socket.send_fds(self._socket, [encode(message)], descriptors)
+        try:
+            socket.send_fds(self._socket, [encode(message)], descriptors)
+        except (BrokenPipeError, ConnectionResetError) as error:  # what it said is told when its end is noticed
+            raise ConnectionResetError("the keeper has just ended") from error
 
     def _receive(self) -> None:
         while self._socket is not None:
