@@ -144,22 +144,27 @@ class Child:
         """Send a message; it is kept until there is room for it."""
         self.send_framed(framed(encode(message)))
 
-    def send_framed(self, data: bytes) -> None:
-        """Send frames."""
+    def send_framed(self, data: bytes) -> bool:
+        """Send frames.
+
+        Returns:
+            False where it is known that nobody will read them: it has ended, or closed its end of the channel.
+        """
         if self._closed:
-            return
+            return False
         if self._waiting:
             self._waiting.append(data)
-            return
+            return True
         try:
             sent = self._channel.send(data)
         except BlockingIOError:
             sent = 0
-        except OSError:  # it has ended, or closed its end; that is found out when reading
-            return
+        except OSError:  # any of several errors; what it has sent before is still read
+            return False
         if sent < len(data):
             self._waiting.append(data[sent:])
             self._loop.also_writable(self._channel.fileno(), True)
+        return True
 
     def kill(self, why: str) -> None:
         """Kill it with its group; what it left behind goes when it is gone."""

@@ -64,6 +64,8 @@ _WEIGH: Final = 0.1
 _ENDING: Final = 10.0
 """Seconds that a worker has for the end of its session when it is replaced."""
 _STALL: Final = 0.02
+_EVER: Final = 1e9
+"""Seconds that no bounty takes."""
 _MOST_HEARD: Final = 10_000
 """Outcomes that wait for the author's callbacks at most; beyond that they are counted as missed."""
 
@@ -295,7 +297,7 @@ class Fleet:
     def _dispatch(self, now: float) -> None:
         if not self._queue and not self._retries:
             return
-        ready = [worker for worker in self._workers if worker.ready and not worker.leaving]
+        ready = [worker for worker in self._workers if worker.ready and not worker.leaving and not worker.deaf]
         if not ready:
             return
         ready.sort(key=lambda worker: len(worker.in_hand))
@@ -361,7 +363,12 @@ class Fleet:
         if frames and worker.child is not None:
             if was_idle:
                 worker.head_since = now
-            worker.child.send_framed(b"".join(frames))
+            if not worker.child.send_framed(b"".join(frames)):
+                # It has just died: it began nothing of this, and is not to be mourned over it.
+                worker.deaf = True
+                given = [pending for pending in chosen if worker.in_hand.pop(pending.number, None) is not None]
+                self._requeue(given)
+                return False
         return bool(frames)
 
     def _check_workers(self, now: float) -> float:
@@ -636,7 +643,7 @@ class Fleet:
         Raises:
             Misplaced: It cannot be true; the engine may have written it.
         """
-        if not (0.0 <= result.seconds < math.inf and 0.0 <= result.prepare < math.inf):
+        if not (0.0 <= result.seconds < _EVER and 0.0 <= result.prepare < _EVER):
             raise Misplaced("it answered in no time that there is")
         if pending.done or result.unreadable is not None or (pending.bounty is None and result.file is None):
             return None

@@ -34,6 +34,7 @@ class Worker:
         child: Its process.
         ready: Whether its session is open.
         leaving: Whether it gets nothing more to do.
+        deaf: Whether it has stopped reading: it has ended, and its end has not been told yet.
         in_hand: What it was given, in the order of its number; it is at work on the first.
         head_since: When it began with that, on the clock of ``time.monotonic``.
         done: Bounties that it has judged.
@@ -47,6 +48,7 @@ class Worker:
     __slots__ = (
         "alone",
         "child",
+        "deaf",
         "done",
         "head_since",
         "in_hand",
@@ -65,6 +67,7 @@ class Worker:
         self.child: Child | None = None
         self.ready = False
         self.leaving = False
+        self.deaf = False
         self.in_hand: dict[int, Pending] = {}
         self.head_since = now
         self.done = 0
@@ -93,7 +96,7 @@ class Worker:
         Args:
             most: Bounties that it may still judge before it is replaced.
         """
-        if not self.ready or self.leaving or self.alone or self.withdrawing:
+        if not self.ready or self.leaving or self.deaf or self.alone or self.withdrawing:
             return 0
         ahead = 1 if self.pace >= _SLOW else min(_MOST_AHEAD, 1 + int(_AHEAD / self.pace))
         return min(ahead, most) - len(self.in_hand)
