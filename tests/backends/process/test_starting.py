@@ -16,6 +16,7 @@ PATIENCE = 60
 FAILING = """
     import os
     import signal
+    import time
     from psengine_host import Analysis, EngineError, EngineInfo, hookimpl
 
     WHERE = {where!r}
@@ -24,7 +25,7 @@ FAILING = """
 
     def begin(place):
         with open(os.environ["JOURNAL"], "a") as journal:
-            journal.write(f"{{place}} {{os.getpid()}}\\n")
+            journal.write(f"{{place}} {{time.monotonic()}}\\n")
         if place != WHERE:
             return
         with open(os.environ["JOURNAL"]) as journal:
@@ -66,10 +67,10 @@ FAILING = """
 """
 
 ALWAYS = 1_000_000
-SLOW = "open_session and info took longer than 0.5 s; the worker was killed"
+SLOW = "open_session and info took longer than 1 s; the worker was killed"
 REASONS = {
     ("import", "raises"): "engine failing (psengine-test-failing 1.0) is broken: no licence",
-    ("import", "hangs"): "loading it took longer than 0.5 s; its process was killed",
+    ("import", "hangs"): "loading it took longer than 1 s; its process was killed",
     ("import", "dies"): "its process died of SIGSEGV while it was loaded",
     ("import", "exits"): "its process exited with code 0 while it was loaded",
     (
@@ -78,7 +79,7 @@ REASONS = {
     ): "engine failing (psengine-test-failing 1.0) is broken: called sys.exit(3) when it was imported",
     ("setup", "raises"): "engine failing: setup: no licence",
     ("setup", "raises by mistake"): "engine failing: setup: KeyError: 'key'",
-    ("setup", "hangs"): "setup took longer than 0.5 s; its process was killed",
+    ("setup", "hangs"): "setup took longer than 1 s; its process was killed",
     ("setup", "dies"): "its home died of SIGSEGV before setup was done",
     ("setup", "exits"): "its home exited with code 0 before setup was done",
     ("setup", "calls sys.exit"): "engine failing: setup: called sys.exit(3)",
@@ -110,18 +111,31 @@ def quick_retries(monkeypatch):
     monkeypatch.setattr(fleet, "_FIRST_BACKOFF", 0.05)
 
 
+def limits(where, how):
+    """A short limit for the step that is to take too long, and none that a busy machine reaches for the others."""
+    if how != "hangs":
+        return {}
+    return {"setup_timeout" if where in ("import", "setup") else "start_timeout": 1.0}
+
+
+def is_told(message, where, how):
+    """Whether it says what it should; on a machine that is too busy even to load the engine it may say that."""
+    also = REASONS["import", "hangs"] if (where, how) == ("setup", "hangs") else None
+    return message in (REASONS[where, how], also)
+
+
 @pytest.mark.parametrize(("where", "how"), REASONS)
-def test_an_engine_that_never_starts_is_unavailable_and_says_why(where, how, failing, process_host, until):
+def test_an_engine_that_never_starts_is_unavailable_and_says_why(where, how, failing, process_host):
     failing(where, how)
-    host = process_host(count=2, setup_timeout=0.5, start_timeout=0.5, patience=0.0)
+    host = process_host(count=2, patience=0.0, **limits(where, how))
 
     outcome = host.analyze(b"x", "failing")
 
     assert outcome.failure.kind is FailureKind.UNAVAILABLE
-    assert outcome.failure.message == REASONS[where, how]
+    assert is_told(outcome.failure.message, where, how)
     assert outcome.analysis.verdict is Verdict.UNKNOWN
     (status,) = host.workers()
-    assert status[:4] == ("failing", 0, "unavailable", REASONS[where, how])
+    assert status[:4] == ("failing", 0, "unavailable", outcome.failure.message)
     if how.startswith("raises"):
         assert "Traceback" in outcome.failure.traceback
 
@@ -131,7 +145,7 @@ def test_an_engine_that_fails_to_start_once_serves_afterwards(
     where, how, failing, process_host, quick_retries, journal, caplog
 ):
     failing(where, how, times=1)
-    host = process_host(count=1, setup_timeout=0.5, start_timeout=0.5)
+    host = process_host(count=1, **limits(where, how))
 
     outcomes = [host.submit(b"%d" % number, "failing") for number in range(3)]
 
@@ -140,7 +154,8 @@ def test_an_engine_that_fails_to_start_once_serves_afterwards(
     assert len(journal.of(where)) >= 2
     assert [status.state for status in host.workers()] == ["idle"]
     messages = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert messages[0] == f"engine failing is unavailable: {REASONS[where, how]}; it is tried again"
+    reason = messages[0].removeprefix("engine failing is unavailable: ").removesuffix("; it is tried again")
+    assert is_told(reason, where, how)
     assert messages[-1] == "engine failing is available again"
 
 
@@ -275,20 +290,13 @@ def test_the_time_between_two_starts_doubles_up_to_a_minute(failing, process_hos
     monkeypatch.setattr(fleet, "_LONGEST_BACKOFF", 0.3)
     failing("open_session", "raises")
     host = process_host(count=4)
-    moments = []
-
-    def seen():
-        while len(moments) < len(journal.of("open_session")):
-            moments.append(time.monotonic())
-        return len(moments) >= 10
-
     bounties = [host.submit(b"%d" % number, "failing") for number in range(8)]
-    until(seen)
+    until(lambda: len(journal.of("open_session")) >= 10)
     host.cancel()
-    pauses = [later - earlier for earlier, later in itertools.pairwise(moments)]
-    # 4 workers fail together at first; then there is one try at a time, after 20, 40, 80, ... ms.
-    assert sum(pauses) >= 0.02 + 0.04 + 0.08 + 0.16 + 0.3
-    assert max(pauses) >= 0.29
+    moments = sorted(float(moment) for (moment,) in journal.of("open_session"))
+    # Four workers fail together at first; then there is one try at a time.
+    pauses = [later - earlier for earlier, later in itertools.pairwise(moments[3:10])]
+    assert all(pause >= least for pause, least in zip(pauses, [0.02, 0.04, 0.08, 0.16, 0.3, 0.3], strict=True))
     assert all(bounty.cancelled() for bounty in bounties)
 
 
