@@ -16,6 +16,7 @@ nox.options.reuse_existing_virtualenvs = True
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PLUGINS = sorted(str(path.parent) for path in Path("plugins").glob("*/pyproject.toml"))
 ANCESTOR = "polyswarm_engine==3.2.5"
+POOL = "pebble==5.2.3"
 
 
 def _group(name: str) -> list[str]:
@@ -88,6 +89,6 @@ def plugins(session: nox.Session, plugin: str) -> None:
 def bench(session: nox.Session) -> None:
     """Measure speed and memory, beside the ancestor in the same run."""
     _install_everything(session, "test")
-    session.install("-q", ANCESTOR, "requests")  # neither is a dependency: they are what it is measured beside
+    session.install("-q", ANCESTOR, POOL, "requests")  # none is a dependency: they are what it is measured beside
     alone = ("-p", "no:xdist", "--timeout=0")  # nothing beside it, and as long as it takes
     session.run("pytest", "-q", "-s", *alone, "-m", "benchmark", "tests/benchmarks", *session.posargs)
