@@ -100,7 +100,11 @@ def serve(descriptor: int) -> None:
     sys.stdin = sys.__stdin__ = open(os.devnull, encoding="utf-8")  # type: ignore[misc]  # noqa: SIM115
     sys.stdout = sys.__stdout__ = _lines_to(1)  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _lines_to(2)  # type: ignore[misc]
-    _Child(_Channel(descriptor)).run()
+    channel = _Channel(descriptor)
+    try:
+        _Child(channel).run()
+    finally:
+        channel.end()
 
 
 def _lines_to(descriptor: int) -> Any:  # noqa: ANN401 - a text file; typeshed knows more of it than io tells
@@ -142,6 +146,11 @@ class _Channel:
         finally:
             self._sending.release()
         return True
+
+    def end(self) -> None:
+        """Say that nothing more comes: what an engine left behind to be done at the end gets a moment, and no more."""
+        with contextlib.suppress(OSError):  # the engine closed it, or the host is gone
+            self._socket.shutdown(socket.SHUT_WR)
 
     def next(self) -> ToChild:
         """The next message; waits for it. An end of the channel is :class:`Stop`."""
@@ -215,7 +224,7 @@ def _loaded(load: Load, spool: Spool) -> tuple[Engine, Context]:
     if isinstance(engine, BrokenEngine):
         raise PsengineError(f"engine {engine.name} ({engine.origin}) is broken: {engine.reason}") from engine.error
     settings = Settings(engines={engine.name: pickle.loads(load.config)})  # noqa: S301 - the host's, which is trusted
-    return engine, context_for(engine.name, settings, spool)
+    return engine, context_for(engine.name, settings, spool, folder=os.fsdecode(load.folder))
 
 
 class _HomeProcess:
