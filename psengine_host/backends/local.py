@@ -62,6 +62,8 @@ class LocalBackend:
 
     def _start(self, name: str) -> _RunningEngine | _UnavailableEngine:
         services = self._services
+        if services.settings.workers.of(name).sandbox != "none":
+            logger.warning("engine %s is to run in a sandbox (workers.sandbox); the local backend has none", name)
         loaded = load_engine(services.catalog[name], services.wrappers(), services.trace)
         if isinstance(loaded, BrokenEngine):
             reason = f"engine {name} ({loaded.origin}) is broken: {loaded.reason}"
@@ -118,7 +120,8 @@ class _RunningEngine:
         self._close_timeout = services.settings.host.close_timeout
         self._obtain = services.obtainer.obtain
         self._policy = services.settings.bids.policy
-        self._timeout = services.settings.host.timeout
+        timeout = services.settings.workers.of(home.engine.name).timeout
+        self._timeout = services.settings.host.timeout if timeout is None else timeout
         self._discard_expired = services.settings.host.discard_expired_bounties
 
     def process(self, bounty: Bounty, artifact: Artifact | None) -> Outcome:

@@ -151,6 +151,9 @@ def command(state: State, /, artifacts: tuple[str, ...], **options: Any) -> int:
     from psengine_host.cli.backend_choice import choose_backend
 
     jobs = options.pop("jobs")
+    settings = state.settings(
+        {"host.timeout": options.pop("timeout"), "workers.count": jobs}, otherwise={"workers.patience": PATIENCE}
+    )
     options["backend"] = choose_backend(
         options["backend"],
         jobs=jobs,
@@ -159,9 +162,7 @@ def command(state: State, /, artifacts: tuple[str, ...], **options: Any) -> int:
         listed=options["files_from"] is not None,
         recursive=options["recursive"],
         kind=options["kind"],
-    )
-    settings = state.settings(
-        {"host.timeout": options.pop("timeout"), "workers.count": jobs}, otherwise={"workers.patience": PATIENCE}
+        confined=settings.workers.is_confined,
     )
     chosen = AnalysisOptions(settings=settings, debug=state.debug, artifacts=artifacts, **options)
     if state.log is not None:

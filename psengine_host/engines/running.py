@@ -39,7 +39,13 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-def context_for(engine: str, settings: Settings, spool: Spool, environ: Mapping[str, str] | None = None) -> Context:
+def context_for(
+    engine: str,
+    settings: Settings,
+    spool: Spool,
+    environ: Mapping[str, str] | None = None,
+    folder: str | None = None,
+) -> Context:
     """The context of an engine before its ``setup``.
 
     Args:
@@ -47,6 +53,7 @@ def context_for(engine: str, settings: Settings, spool: Spool, environ: Mapping[
         settings: Whose table ``[engines.NAME]`` becomes ``context.config``.
         spool: Where ``context.scratch`` is made.
         environ: Where the engine's variables are looked up; the process's by default.
+        folder: Where relative paths in them start; the working directory by default.
     """
     made: list[Path] = []
 
@@ -58,7 +65,7 @@ def context_for(engine: str, settings: Settings, spool: Spool, environ: Mapping[
     return Context(
         engine,
         config=frozen(settings.engines.get(engine, {})),
-        environment=EngineEnvironment(engine, environ),
+        environment=EngineEnvironment(engine, environ, folder),
         shared=MappingProxyType({}),
         logger=logging.getLogger(f"psengine.engines.{engine}"),
         scratch=scratch,

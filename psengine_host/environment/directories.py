@@ -58,15 +58,16 @@ class EngineEnvironment:
     Args:
         engine: The engine's name.
         environ: The environment to read; the process's by default.
+        folder: Where relative paths start; the working directory by default.
     """
 
     __slots__ = ("_environ", "_prefix", "_warned", "_working_directory", "engine")
 
-    def __init__(self, engine: str, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, engine: str, environ: Mapping[str, str] | None = None, folder: str | None = None) -> None:
         self.engine = engine
         self._prefix = environment_prefix(engine)
         self._environ = os.environ if environ is None else environ
-        self._working_directory = working_directory()
+        self._working_directory = working_directory() if folder is None else folder
         self._warned: set[Path] = set()
 
     @property

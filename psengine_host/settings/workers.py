@@ -107,6 +107,11 @@ class WorkerSettings(Section, frozen=True, kw_only=True):
                     raise SettingsError(f"{where}: {unknown_of_engine(str(name), engine)}")
                 _check(name, value, f"workers.{engine}.{name}")
 
+    @property
+    def is_confined(self) -> bool:
+        """Whether any engine is to run in a sandbox."""
+        return self.sandbox != "none" or any(self.of(name).sandbox != "none" for name in self.engines)
+
     def of(self, engine: str) -> WorkerSettings:
         """What holds for one engine: its own table laid over what all engines have.
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-__all__ = ["MARK_VARIABLE", "ProcessGroup", "put_mark"]
+__all__ = ["MARK_VARIABLE", "ProcessGroup", "put_mark", "serves_wine"]
 
 MARK_VARIABLE: Final = "PSENGINE_COMMAND"
 """The variable that the mark of a command stands in; a command within a command has the marks of both."""
@@ -223,6 +223,16 @@ def _process(number: int) -> _Process | None:
     fields = line[line.rfind(b")") + 2 :].split()
     alive = fields[0] not in (b"Z", b"X", b"x")
     return _Process(name, alive, int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
+
+
+def serves_wine(number: int) -> bool:
+    """Whether a process is Wine's server or one of its services: whoever started it, others may be using it.
+
+    Args:
+        number: Its process id.
+    """
+    process = _process(number)
+    return process is not None and _is_shared(number, process)
 
 
 def _is_shared(number: int, process: _Process) -> bool:

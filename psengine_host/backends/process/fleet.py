@@ -518,6 +518,8 @@ class Fleet:
         if pending.holder is worker and not pending.done:
             pending.holder = None
             self._end_without_worker(pending, Failure(FailureKind.TIMEOUT, what))
+        elif pending.done:
+            self._drop(pending)
 
     def _dismiss(self, worker: Worker, why: str) -> None:
         worker.leaving = True
@@ -627,6 +629,7 @@ class Fleet:
             if worker.leaving or (most and worker.done >= most):
                 self._release(worker)
         if pending.done or pending.number not in self._unfinished:
+            self._drop(pending)  # cancelled meanwhile, or ended with another worker
             return
         pending.holder = None
         if outcome is not None:
@@ -774,6 +777,9 @@ class Fleet:
         worker.child = None
         waiting = [pending for pending in worker.in_hand.values() if pending.holder is worker and not pending.done]
         head = worker.head
+        for pending in worker.in_hand.values():
+            if pending.done:
+                self._drop(pending)
         worker.in_hand.clear()
         if not worker.ready:
             if not worker.leaving and not self._stopped_home:

@@ -24,6 +24,7 @@ from psengine_host.backends.process import linux
 from psengine_host.backends.process.frames import framed
 from psengine_host.backends.process.limits import Limits
 from psengine_host.backends.process.messages import NotStarted, encode
+from psengine_host.toolkit.process_groups import serves_wine
 
 __all__ = [
     "LONGEST_MESSAGE",
@@ -264,10 +265,15 @@ class _Keeper:
                 self._tell(Gone(number, code))
         self._kill_strays()
 
-    def _kill_strays(self) -> None:
-        """Kill the children that nobody asked for: each process adopts its own orphans, until it ends itself."""
+    def _kill_strays(self, *, of_wine: bool = False) -> None:
+        """Kill the children that nobody asked for: each process adopts its own orphans, until it ends itself.
+
+        Args:
+            of_wine: Also Wine's server and its services. Whichever worker started them, the programs of others are
+                their clients, and would end with them, with exit code 0.
+        """
         for process in linux.children_of(self._process):
-            if process not in self._numbers:
+            if process not in self._numbers and (of_wine or not serves_wine(process)):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
 
@@ -283,7 +289,7 @@ class _Keeper:
             _kill_group(process)
         self._numbers.clear()
         while True:
-            self._kill_strays()
+            self._kill_strays(of_wine=True)
             try:
                 os.waitid(os.P_ALL, 0, os.WEXITED)
             except ChildProcessError:

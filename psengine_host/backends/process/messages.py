@@ -71,6 +71,7 @@ class Load(msgspec.Struct, frozen=True, array_like=True, tag=1):
         max_memory: Bytes resident after which the process asks to be replaced; 0: never.
         close_timeout: Seconds that the author's callbacks have at the end.
         observer_timeout: Seconds that one call of a callback may take.
+        folder: Where relative paths in the engine's variables start: the host's working directory.
     """
 
     protocol: int
@@ -82,6 +83,7 @@ class Load(msgspec.Struct, frozen=True, array_like=True, tag=1):
     max_memory: int
     close_timeout: float
     observer_timeout: float
+    folder: bytes
 
 
 class SetUp(msgspec.Struct, frozen=True, array_like=True, tag=2):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable
@@ -77,6 +78,7 @@ class Surroundings:
             workers.max_memory,
             host.close_timeout,
             host.observer_timeout,
+            os.fsencode(self.keeping.folder),
         )
 
     def child(self, owner: Owner, engine: str, where: str, workers: WorkerSettings) -> Child:
@@ -125,7 +127,8 @@ class Surroundings:
 
     def discard(self, folder: str) -> None:
         """Remove the folder of a process, in a thread of its own: there may be much in it."""
-        self._cleaning.submit(remove_tree, folder)
+        with contextlib.suppress(RuntimeError):  # the interpreter is ending: the spool goes as a whole
+            self._cleaning.submit(remove_tree, folder)
 
     def in_background(self, work: Callable[[], object], then: Callable[[], object]) -> None:
         """Do something that may take long, and afterwards something in the loop's thread."""
