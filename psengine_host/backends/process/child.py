@@ -29,7 +29,7 @@ from psengine_host.backends.process.messages import (
 )
 from psengine_host.backends.process.output import OutputLog
 from psengine_host.backends.process.sandbox import signal_of
-from psengine_host.engines.blame import reason
+from psengine_host.engines.blame import limited, reason
 from psengine_host.errors import PsengineError
 from psengine_host.job import Job, working_on
 
@@ -134,6 +134,13 @@ class Child:
     @where.setter
     def where(self, where: str) -> None:
         self._output.where = where
+
+    @property
+    def last_words(self) -> str:
+        """What it printed last, where it ended by itself with an exit code that means a failure."""
+        if not self.exit_code or self.exit_code < 0 or self.why:
+            return ""
+        return limited(self._output.last.decode(errors="backslashreplace"))
 
     @property
     def queued(self) -> int:

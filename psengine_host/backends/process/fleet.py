@@ -600,6 +600,7 @@ class Fleet:
         if worker.ready:
             raise Misplaced("it said twice that it is ready")
         now = self._loop.now
+        worker.forget_limit()
         worker.ready = True
         worker.since = worker.head_since = now
         self.profile = EngineProfile(self.name, self._guess.version, message.info)
@@ -747,7 +748,7 @@ class Fleet:
                 worker.reason = f"open_session and info took longer than {limit:g} s; the worker was killed"
                 worker.child.kill(f"was killed: open_session and info took longer than {limit:g} s")
 
-        self._loop.at(self._loop.now + limit, late)
+        worker.limit = self._loop.at(self._loop.now + limit, late)
 
     def _failed(self, why: str, traceback: str, began: float) -> None:
         """A process that was begun at a moment did not start."""
@@ -775,6 +776,7 @@ class Fleet:
             return
         self._workers.remove(worker)
         worker.child = None
+        worker.forget_limit()
         waiting = [pending for pending in worker.in_hand.values() if pending.holder is worker and not pending.done]
         head = worker.head
         for pending in worker.in_hand.values():
@@ -832,7 +834,9 @@ class Fleet:
         else:
             where = "home" if self._home_loaded else "process"
             when = "before setup was done" if self._home_loaded else "while it was loaded"
-            why = self._home_reason or f"its {where} {child.fate} {when}"
+            # Before the engine is loaded these are the words of an interpreter, or of bubblewrap, that cannot do it.
+            said = "" if self._home_loaded else child.last_words
+            why = self._home_reason or f"its {where} {child.fate} {when}{said and f': {said}'}"
         self._failed(why, self._home_traceback, self._home_since)
 
     def _release(self, worker: Worker) -> None:

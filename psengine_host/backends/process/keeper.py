@@ -233,13 +233,20 @@ class _Keeper:
             os.dup2(output, 1)
             os.dup2(output, 2)
             os.dup2(channel, CHANNEL, inheritable=bool(message.command))
-            os.closerange(CHANNEL + 1, os.sysconf("SC_OPEN_MAX"))
+            # Not all numbers that there may be: in a container that can be a thousand million.
+            for name in os.listdir("/proc/self/fd"):
+                if int(name) > CHANNEL:
+                    with contextlib.suppress(OSError):  # that of the folder itself
+                        os.close(int(name))
             os.chdir(message.folder)
             message.limits.apply()
             with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
                 file.write(_MOST_EXPENDABLE)
             if message.command:
-                os.execvp(message.command[0], message.command)  # noqa: S606 - a list of words
+                try:
+                    os.execvp(message.command[0], message.command)  # noqa: S606 - a list of words
+                except OSError as error:
+                    raise OSError(f"{os.fsdecode(message.command[0])} cannot be run: {error.strerror}") from error
         except BaseException as error:  # noqa: BLE001 - nothing may go back into the keeper's code
             reason = f"the process cannot be made ready: {error}"
             with contextlib.suppress(OSError):

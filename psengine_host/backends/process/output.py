@@ -35,6 +35,7 @@ class OutputLog:
 
     Attributes:
         where: Which of the engine's processes it is.
+        last: The beginning of the last line that was not left out.
 
     Args:
         engine: The engine's name.
@@ -45,6 +46,7 @@ class OutputLog:
     def __init__(self, engine: str, where: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._logger = logging.getLogger(f"psengine.engines.{engine}.output")
         self.where = where
+        self.last = b""
         self._clock = clock
         self._begun = bytearray()
         """The beginning of the line that has no end yet."""
@@ -130,6 +132,7 @@ class OutputLog:
             return
         self._free -= 1  # for a blank one as well: a million of them takes its time too
         self._pausing = self._free < 1
+        self.last = line[:_LAST_WORD] if line.strip() else self.last
         if (line.strip() or length > len(line)) and self._logger.isEnabledFor(logging.INFO):
             self._logger.info("%s: %s", self.where, _shown(line, length))
 

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 import time
 
 import pytest
@@ -352,3 +353,44 @@ def test_one_worker_of_two_that_does_not_start_holds_up_nobody(engine_site, proc
     outcomes = [host.submit(b"%d" % number, "odd") for number in range(50)]
     assert {outcome.result(PATIENCE).failure for outcome in outcomes} == {None}
     until(lambda: [status.state for status in host.workers()] == ["idle"])
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (None, "the process cannot be made ready: {python} cannot be run: No such file or directory"),
+        ("no program", "the process cannot be made ready: {python} cannot be run: Exec format error"),
+        (
+            "#!/bin/sh\necho 'No module of that name' >&2\nexit 1\n",
+            "its process exited with code 1 while it was loaded: No module of that name",
+        ),
+    ],
+)
+def test_another_interpreter_that_cannot_do_it_is_told_in_its_own_words(
+    script, message, engine_site, process_host, tmp_path
+):
+    engine_site.add("plain")
+    python = tmp_path / "python"
+    if script is not None:
+        python.write_text(script)
+        python.chmod(0o755)
+    host = process_host(count=1, patience=0.0, python=str(python))
+    assert host.analyze(b"x", "plain").failure.message == message.format(python=python)
+
+
+def test_another_interpreter_that_has_all_it_needs_serves(engine_site, process_host, monkeypatch):
+    engine_site.add(
+        "asking",
+        """
+        import sys
+        from psengine_host import Analysis, hookimpl
+        @hookimpl
+        def analyze(artifact): return Analysis.benign(comments=[repr(sys.orig_argv)])
+        """,
+    )
+    # What it imports it finds by itself, as an interpreter of another installation does.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    host = process_host(count=2, max_tasks_per_worker=2, python=sys.executable)
+    outcomes = [host.submit(b"%d" % number, "asking") for number in range(10)]
+    assert [outcome.result(PATIENCE).failure for outcome in outcomes] == [None] * 10
+    assert all("psengine_host.backends.process.worker" in outcome.result().analysis.comments[0] for outcome in outcomes)
