@@ -12,6 +12,8 @@ from textwrap import dedent
 import pytest
 
 from psengine_host.backends.process.linux import children_of
+from psengine_host.backends.process.sandbox import require_bubblewrap
+from psengine_host.errors import UsageError
 
 PATIENCE = 60
 """Seconds that a test waits for what takes a moment on an idle machine."""
@@ -56,7 +58,7 @@ BEGINNING = """
     from psengine_host.settings import Settings, WorkerSettings
 
     told = sys.argv[1]
-    settings = Settings(engines={"growing": {"told": told}}, workers=WorkerSettings(count=2))
+    settings = Settings(engines={"growing": {"told": told}}, workers=WorkerSettings(count=2, sandbox=sys.argv[2]))
     host = Host(settings, backend="process", timeout=600)
     futures = [host.submit(b"%d" % number, "growing") for number in range(2)]
 """
@@ -148,11 +150,11 @@ def running(engine_site, told, tmp_path):
     engine_site.add("growing", GROWING)
     hosts = []
 
-    def run(ending):
+    def run(ending, sandbox="none"):
         script = tmp_path / "program.py"
         script.write_text(dedent(BEGINNING) + dedent(ending))
         process = subprocess.Popen(
-            [sys.executable, str(script), str(told.path)],
+            [sys.executable, str(script), str(told.path), sandbox],
             env=engine_site.env(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -176,6 +178,21 @@ def running(engine_site, told, tmp_path):
 def test_kill_9_leaves_no_worker_no_home_and_no_grandchild(running):
     host = running("sys.stdin.read()")
     assert len(host.family) == KEEPER + OF_THE_HOME + 2 * OF_ONE_WORKER
+
+    host.process.kill()
+
+    host.wait_for_all()
+
+
+@pytest.mark.system("bubblewrap")
+def test_kill_9_leaves_nothing_of_sandboxes_either(running):
+    try:
+        require_bubblewrap()
+    except UsageError as error:
+        pytest.skip(str(error))
+    host = running("sys.stdin.read()", sandbox="bwrap")
+    # Each worker is in a namespace of its own, below the two processes of bubblewrap.
+    assert len(host.family) >= KEEPER + OF_THE_HOME + 2 * (OF_ONE_WORKER + 1)
 
     host.process.kill()
 
