@@ -6,6 +6,7 @@ import math
 from typing import Final
 
 from psengine_host.backends.process.child import Child
+from psengine_host.backends.process.loop import Timer
 from psengine_host.backends.process.pending import Pending
 
 __all__ = ["Worker"]
@@ -43,6 +44,7 @@ class Worker:
         since: When its state last changed.
         reason: Why it did not start.
         traceback: The traceback of that.
+        limit: What ends it where its start takes too long.
     """
 
     __slots__ = (
@@ -53,6 +55,7 @@ class Worker:
         "head_since",
         "in_hand",
         "leaving",
+        "limit",
         "number",
         "pace",
         "ready",
@@ -77,6 +80,7 @@ class Worker:
         self.since = now
         self.reason = ""
         self.traceback = ""
+        self.limit: Timer | None = None
 
     @property
     def head(self) -> Pending | None:
@@ -106,6 +110,12 @@ class Worker:
         """Whether it has enough to do for a few milliseconds."""
         count = len(self.in_hand)
         return count > 2 and count * self.pace > _PROVIDED
+
+    def forget_limit(self) -> None:
+        """Its start is over; what would have ended it is not kept until its time has come."""
+        if self.limit is not None:
+            self.limit.cancel()
+            self.limit = None
 
     def took(self, seconds: float) -> None:
         """Note how long one bounty took."""
