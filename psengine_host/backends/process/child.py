@@ -49,6 +49,8 @@ _SILENT: Final = 0.5
 """Seconds that a process may go on with its channel closed: mostly it is about to end."""
 _DRAINED: Final = 1 << 20
 """Bytes of output that are still read when a process has ended: a stray that writes without end may hold the pipe."""
+_LONGEST_NAME: Final = 200
+"""Characters of a logger's name that are looked at."""
 
 logger = logging.getLogger(__name__)
 
@@ -291,7 +293,7 @@ class Child:
             self._channel.close()
 
     def _log(self, message: Logged) -> None:
-        target = logging.getLogger(message.logger)
+        target = _logger_for(message.logger)
         with working_on(Job(self._engine, message.bounty, message.delivery)):
             if message.left_out:
                 target.warning("%d log records were left out here: there were too many", message.left_out)
@@ -334,6 +336,21 @@ class Child:
 def packed(config: object) -> bytes:
     """An engine's table of the settings, as :class:`~.messages.Load` has it."""
     return pickle.dumps(config)
+
+
+def _logger_for(name: str) -> logging.Logger:
+    """The logger that handles what is logged under a name.
+
+    It is the one of that name, or the nearest above it that there is: a logger that is made stays for ever, and an
+    engine may have a new name for each bounty.
+    """
+    known = logging.root.manager.loggerDict
+    while name:
+        found = known.get(name)
+        if isinstance(found, logging.Logger):
+            return found
+        name = name[:_LONGEST_NAME].rpartition(".")[0]
+    return logging.root
 
 
 def death(code: int | None) -> str:

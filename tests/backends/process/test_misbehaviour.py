@@ -1,5 +1,6 @@
 """An engine that spoils its own process: what it answers is heard, and the next bounty fares as well."""
 
+import logging
 import time
 
 import pytest
@@ -121,3 +122,16 @@ def test_the_end_of_the_host_waits_for_nothing_that_a_worker_left_behind(faulty,
     host.close()
 
     assert time.monotonic() - began < 10
+
+
+def test_a_logger_for_each_bounty_is_heard_and_not_kept(host, caplog, until):
+    named = logging.getLogger("misbehaving.7")
+    named.setLevel(logging.ERROR)
+    before = set(logging.root.manager.loggerDict)
+
+    futures = [host.submit(b"log %d" % number, "misbehaving") for number in range(50)]
+    assert [said(future.result(PATIENCE)) for future in futures] == ["log"] * 50
+
+    heard = {record.name: record.getMessage() for record in caplog.records if record.name.startswith("misbehaving")}
+    assert heard == {f"misbehaving.{number}": f"hello from {number}" for number in range(50) if number != 7}
+    assert not [name for name in set(logging.root.manager.loggerDict) - before if name.startswith("misbehaving")]

@@ -223,6 +223,10 @@ WAYS = {
 }
 
 
+def log_under_a_new_name(number):
+    logging.getLogger(f"misbehaving.{number}").warning("hello from %s", number)
+
+
 def close_channel():
     os.close(3)
 
@@ -261,5 +265,7 @@ FATAL = {
 def analyze(artifact):
     way, _, size = artifact.read_bytes().decode().partition(" ")
     note("analyze", way, os.getpid())
+    if way == "log":
+        log_under_a_new_name(size)
     (WAYS | FATAL).get(way, lambda: None)()
     return Analysis.benign(comments=[way, str(os.getpid()), "x" * int(size or 0)])
