@@ -109,3 +109,56 @@ def test_files_are_accounted_for_too(faulty, process_host, tmp_path):
             assert right(outcome, number, 1_000)
         else:
             assert outcome.failure.kind is FailureKind.WORKER_LOST
+
+
+GOOD = ("good", "large", "slow", "stray")
+BAD = {
+    "kill": FailureKind.WORKER_LOST,
+    "abort": FailureKind.WORKER_LOST,
+    "exit": FailureKind.WORKER_LOST,
+    "half": FailureKind.WORKER_LOST,
+    "close": FailureKind.WORKER_LOST,
+    "spoil": FailureKind.WORKER_LOST,
+    "hang": FailureKind.TIMEOUT,
+    "stop": FailureKind.TIMEOUT,
+    "raise": FailureKind.ENGINE,
+    "sys_exit": FailureKind.ENGINE,
+    "none": FailureKind.ENGINE,
+}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_storm_of_everything_at_once(faulty, process_host, tmp_path, seed):
+    # Several engines, bounties and files, some of them cancelled, processes replaced all the while.
+    faulty("mixed", "storm")
+    chosen = random.Random(seed)
+    host = process_host(count=3, timeout=2.0, max_tasks_per_worker=40, engine_limits={"storm": {"count": 1}})
+    kinds = chosen.choices([*GOOD, "killer"], [60, 3, 3, 3, 2], k=1_500) + [*BAD] * 2
+    chosen.shuffle(kinds)
+    submitted = []
+    for number, kind in enumerate(kinds):
+        text = f"{kind} {number}"
+        if number % 3:
+            future = host.submit(text.encode(), "mixed")
+        else:
+            path = tmp_path / str(number)
+            path.write_text(text)
+            future = host.judge_file(str(path), "mixed", identify=False)
+        submitted.append((kind, number, future, kind == "good" and number % 17 == 0 and future.cancel()))
+        if number % 5 == 0:
+            host.submit(b"%d 40 100" % number, "storm")
+
+    for kind, number, future, cancelled in submitted:
+        if cancelled:
+            assert future.cancelled()
+            continue
+        outcome = future.result(PATIENCE)
+        outcome = outcome if number % 3 else outcome.outcome
+        if kind in BAD:
+            assert outcome.failure.kind is BAD[kind], (kind, outcome.failure)
+        elif kind in GOOD or outcome.failure is None:
+            assert outcome.failure is None, (kind, number, outcome.failure)
+            assert outcome.analysis.malware_family == f"Family-{number}"
+            assert outcome.analysis.comments == (str(number) * (200_000 if kind == "large" else 100),)
+        else:
+            assert outcome.failure.kind is FailureKind.WORKER_LOST
