@@ -172,8 +172,8 @@ def fork_in_a_thread():
 
 
 def wait_for_anybody():
-    subprocess.Popen(["true"])
-    os.waitpid(-1, 0)
+    child = subprocess.Popen(["true"])
+    assert os.waitpid(-1, 0)[0] == child.pid
 
 
 def new_handler():
@@ -250,7 +250,7 @@ def shut_channel():
 
 
 def alarm():
-    signal.alarm(1)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
     while True:
         time.sleep(600)
 
