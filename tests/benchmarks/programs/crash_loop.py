@@ -20,8 +20,9 @@ from psengine_host.bounty import Bounty
 from psengine_host.host import Host
 from psengine_host.outcome import Outcome
 
-WINDOW, CRASHING = 64, 4
-"""Good bounties under way, and crashing ones: enough that the next is there when a worker starts anew."""
+WINDOW = 32
+"""Good bounties under way. Of the crashing ones there is one: two could kill both workers at a time."""
+TRIES = 3
 SETTLE, SLICE = 0.3, 1.0
 """Seconds before what is counted, and counted."""
 
@@ -84,12 +85,12 @@ def main() -> None:
     apart = sys.argv[1] == "engines"
     other = "bad" if apart else "good"
     names = {"good": "faulty_engine", other: "faulty_engine"}
-    with host_of(count=1 if apart else 2, **names) as host:
+    with host_of(count=1 if apart else 2, tries=TRIES, **names) as host:
         work, death = job(host, b"work"), job(host, b"kill")
         good, busy, crashing = (
             Feed(host, "good", work, WINDOW),
             Feed(host, other, work, WINDOW),
-            Feed(host, other, death, CRASHING),
+            Feed(host, other, death, 1),
         )
 
         def one_round() -> dict[str, Any]:
@@ -103,11 +104,16 @@ def main() -> None:
             else:
                 with good.on():
                     rates["beside_work"] = rate(good) / 2  # of one of the two workers
-            before = crashing.lost, crashing.done
+            before, began = crashing.lost, time.perf_counter()
             with good.on(), crashing.on():
                 rates["beside_crashes"] = rate(good)
-            lost = crashing.lost - before[0]
-            return {**rates, "good_lost": good.lost, "lost": lost, "not_lost": crashing.done - before[1] - lost}
+            lost, seconds = crashing.lost - before, time.perf_counter() - began
+            return {
+                **rates,
+                "deaths": TRIES * lost / seconds,
+                "good_lost": good.lost,
+                "survived": crashing.done - crashing.lost,
+            }
 
         serve(one_round)
 
