@@ -23,7 +23,7 @@ from psengine_host.backends.process.answers import answered, heard, without_work
 from psengine_host.backends.process.child import Child
 from psengine_host.backends.process.frames import framed
 from psengine_host.backends.process.member import Worker
-from psengine_host.backends.process.memory import resident
+from psengine_host.backends.process.memory import children, resident
 from psengine_host.backends.process.messages import (
     FromChild,
     Hearing,
@@ -61,6 +61,8 @@ _SWEEP: Final = 0.25
 """Seconds between two looks at what waits in vain."""
 _WEIGH: Final = 0.1
 """Seconds between two looks at the memory of workers."""
+_MOST_CHILDREN: Final = 1_000
+"""Children of a worker at most, those included that have ended and that it has not waited for."""
 _ENDING: Final = 10.0
 """Seconds that a worker has for the end of its session when it is replaced."""
 _STALL: Final = 0.02
@@ -731,7 +733,7 @@ class Fleet:
         worker.child = child
         self._workers.append(worker)
         self._by_child[child] = worker
-        if not self._weighing and self._settings.max_memory:
+        if not self._weighing:
             self._weighing = True
             self._loop.at(now + _WEIGH, self._weigh)
         return worker
@@ -876,20 +878,16 @@ class Fleet:
     # --- memory -----------------------------------------------------------------------------------------------------
 
     def _weigh(self) -> None:
-        limit = self._settings.max_memory
         busy = False
         for worker in list(self._workers):
             child = worker.child
             if child is None or child.process is None:
                 continue
             busy = busy or bool(worker.in_hand) or not worker.ready
-            used = resident(child.process)
-            if used <= limit:
+            what = self._excess(worker, child.process)
+            if not what:
                 continue
-            # The same words each time: a bounty that failed three times for one reason has one reason.
-            what = f"used more than {format_size(limit)} of memory"
             if worker.in_hand or not worker.ready:
-                logger.info("engine %s: worker %d uses %.0f MB of memory", self.name, worker.number, used / 1e6)
                 child.kill(f"{what} and was killed")
             elif not worker.leaving:
                 logger.info("engine %s: worker %d is replaced: it %s", self.name, worker.number, what)
@@ -897,3 +895,13 @@ class Fleet:
         self._weighing = bool(self._workers)
         if self._weighing:
             self._loop.at(self._loop.now + (_WEIGH if busy else 10 * _WEIGH), self._weigh)
+
+    def _excess(self, worker: Worker, process: int) -> str:
+        """What a worker has too much of, in the same words each time: so three deaths of it have one reason."""
+        if children(process) > _MOST_CHILDREN:  # each is looked at ten times a second, and there are not many numbers
+            return f"had more than {_MOST_CHILDREN} child processes"
+        limit = self._settings.max_memory
+        if not limit or (used := resident(process)) <= limit:
+            return ""
+        logger.info("engine %s: worker %d uses %.0f MB of memory", self.name, worker.number, used / 1e6)
+        return f"used more than {format_size(limit)} of memory"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-__all__ = ["resident"]
+__all__ = ["children", "resident"]
 
 _LONGEST: Final = 1 << 16
 """Bytes read at a time."""
@@ -39,6 +39,15 @@ def resident(process: int) -> int:
                 seen.add(child)
                 found.append(child)
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def children(process: int) -> int:
+    """How many children a process has, those included that have ended and that it has not waited for.
+
+    Args:
+        process: Its process id.
+    """
+    return len(_children(b"/proc/%d/task" % process))
 
 
 def _children(tasks: bytes) -> list[bytes]:

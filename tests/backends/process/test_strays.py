@@ -65,6 +65,17 @@ def test_the_end_of_the_host_is_the_end_of_what_is_left_behind(faulty, process_h
     assert processes(host) == []
 
 
+def test_an_engine_that_forks_without_end_is_stopped_before_it_is_too_much(faulty, process_host, until, processes):
+    faulty("children")
+    host = process_host(count=1, tries=1, max_memory=0)
+
+    outcome = host.analyze(b"bomb hang", "children")
+
+    assert outcome.failure.kind is FailureKind.WORKER_LOST
+    assert outcome.failure.message == "the worker had more than 1000 child processes and was killed"
+    until(lambda: processes(host) == [])
+
+
 def test_a_worker_that_lives_on_keeps_what_it_started(faulty, process_host, journal, alive):
     faulty("children")
     host = process_host(count=1)

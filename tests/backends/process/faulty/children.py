@@ -56,17 +56,23 @@ def keeps_channel():
         time.sleep(600)
 
 
-def restless():
+def restless(pause=0.003):
     """Has a number of its own only for a moment: each forks the next and ends."""
     if os.fork() == 0:
         while True:
             os.setsid()
+            time.sleep(pause)
             if os.fork() != 0:
                 os._exit(0)
 
 
+def bomb():
+    restless(0)
+
+
 KINDS = {
-    function.__name__: function for function in (same_group, session, daemon, stopped, tree, keeps_channel, restless)
+    function.__name__: function
+    for function in (same_group, session, daemon, stopped, tree, keeps_channel, restless, bomb)
 }
 
 
