@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import logging
 import os
 import select
 import signal
@@ -114,13 +115,34 @@ def no_process_left():
     assert left == []
 
 
+class _Failures(logging.Handler):
+    """What the backend logs where it fails itself, whatever the engines do."""
+
+    def __init__(self):
+        super().__init__(logging.ERROR)
+        self.records = []
+
+    def emit(self, record):
+        self.records.append(record)
+
+
 @pytest.fixture
-def process_host(engine_site, no_process_left):
+def backend_failures():
+    """Records of errors in the backend's own code; there is to be none."""
+    heard = _Failures()
+    loop = logging.getLogger("psengine_host.backends.process.loop")
+    loop.addHandler(heard)
+    yield heard.records
+    loop.removeHandler(heard)
+
+
+@pytest.fixture
+def process_host(engine_site, no_process_left, backend_failures):
     """Makes hosts with the process backend and the engines of the site, and closes them after the test.
 
     The function takes ``timeout`` (seconds), ``engines`` (the tables ``[engines.NAME]``), ``engine_limits`` (the tables
-    ``[workers.NAME]``) and any setting of ``[workers]``. After the test no process that a host had is alive, and its
-    spool is gone.
+    ``[workers.NAME]``) and any setting of ``[workers]``. After the test no process that a host had is alive, its spool
+    is gone, and nothing failed in the backend itself.
     """
     hosts = []
 
@@ -137,6 +159,7 @@ def process_host(engine_site, no_process_left):
         host.close()
         assert [_told(process) for process in family if is_alive(process)] == []
         assert not spool.exists()
+    assert [record.getMessage() + str(record.exc_info) for record in backend_failures] == []
 
 
 class Journal:

@@ -9,6 +9,7 @@ import pytest
 
 from psengine_host.analysis import Verdict
 from psengine_host.errors import ArtifactError
+from psengine_host.hookspecs import hookimpl
 from psengine_host.outcome import FailureKind
 
 PATIENCE = 60
@@ -38,6 +39,7 @@ def is_right(outcome, text):
         ("c_exit", "exited with code 0"),
         ("abort", "died of SIGABRT"),
         ("divide", "died of SIGFPE"),
+        ("real_time", "died of signal 37"),
         ("kill_from_thread", "died of SIGKILL"),
         ("exit_from_thread", "exited with code 0"),
     ],
@@ -101,6 +103,37 @@ def test_others_are_neither_harmed_nor_blamed_nor_judged_twice(host, journal, ca
     assert sorted(judged) == sorted(text for text in texts for _ in range(1 if text.startswith("innocent") else 3))
     deaths = [record.getMessage() for record in caplog.records if " (3 of 3)" in record.getMessage()]
     assert len(deaths) == 5
+
+
+def test_a_hang_on_the_second_try_is_a_timeout_and_the_last(faulty, process_host, journal):
+    faulty("deaths")
+    host = process_host(count=2, timeout=0.4)
+
+    outcome = host.analyze(b"die-then-hang", "deaths")
+
+    assert outcome.failure.kind is FailureKind.TIMEOUT
+    assert journal.of("analyze") == [["die-then-hang"]] * 2
+
+
+def test_observers_hear_of_a_lost_worker_once(faulty, process_host):
+    faulty("deaths")
+    heard = []
+
+    class Observer:
+        @hookimpl
+        def on_error(self, bounty, failure, analysis):
+            heard.append((bounty.sha256, failure.kind, analysis.comments[0]))
+
+        @hookimpl
+        def on_success(self, analysis):
+            heard.append(analysis.comments[0])
+
+    host = process_host(count=2, observers=[Observer()])
+    for text in (b"kill", b"innocent"):
+        host.analyze(text, "deaths")
+    host.close()
+
+    assert heard == [(hashlib.sha256(b"kill").hexdigest(), FailureKind.WORKER_LOST, "ERROR:WORKER-LOST"), "innocent"]
 
 
 def test_each_try_is_the_first_thing_that_a_worker_does(host, journal):

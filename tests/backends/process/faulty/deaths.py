@@ -53,6 +53,10 @@ def divide():
     os.kill(os.getpid(), signal.SIGFPE)
 
 
+def real_time():
+    os.kill(os.getpid(), signal.SIGRTMIN + 3)
+
+
 def sys_exit():
     sys.exit(3)
 
@@ -79,6 +83,7 @@ WAYS = {
         c_exit,
         abort,
         divide,
+        real_time,
         sys_exit,
         kill_from_thread,
         exit_from_thread,
@@ -106,6 +111,10 @@ def analyze(artifact):
         way = rest.partition(" ")[0]
     if way == "varied":
         (segfault, exit_7, abort)[noted().count("analyze varied") - 1]()
+    if way == "die-then-hang":
+        if not seen:
+            kill()
+        threading.Event().wait()
     if way == "remove":
         os.unlink(artifact.path)
         kill()
