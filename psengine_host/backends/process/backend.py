@@ -17,7 +17,7 @@ from psengine_host.artifacts import Artifact
 from psengine_host.backends import BackendServices, WorkerStatus
 from psengine_host.backends.process.fleet import Fleet
 from psengine_host.backends.process.linux import require_linux
-from psengine_host.backends.process.loop import Loop
+from psengine_host.backends.process.loop import Loop, is_in_loop
 from psengine_host.backends.process.pending import Pending
 from psengine_host.backends.process.surroundings import Surroundings
 from psengine_host.bounty import Bounty
@@ -122,7 +122,12 @@ class ProcessBackend:
 
         After :meth:`cancel` they have a second for it, otherwise what the setting ``host.close_timeout`` says; then
         they are killed. What was submitted may take as long as it may.
+
+        Raises:
+            UsageError: This is a callback of a future.
         """
+        if is_in_loop():
+            raise UsageError("a callback of a future cannot close the host: leave that to who made it")
         with self._lock:
             if self._closed:
                 return
@@ -219,7 +224,8 @@ class ProcessBackend:
                 done.set()
 
         self._loop.call(run)
-        done.wait(patience)
+        if not is_in_loop():  # a callback of a future: it is done when that has returned
+            done.wait(patience)
 
     def _abort(self) -> None:
         """The program ends without closing its host: everything is killed."""

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["Loop", "Timer"]
+__all__ = ["Loop", "Timer", "is_in_loop"]
 
 READABLE: Final = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
 WRITABLE: Final = select.EPOLLOUT
@@ -25,7 +25,14 @@ _MANY: Final = 4
 _SOON: Final = 0.0005
 """Seconds until the next look then."""
 
+_here: Final = threading.local()
+
 logger = logging.getLogger(__name__)
+
+
+def is_in_loop() -> bool:
+    """Whether this is a loop's own thread: who waits there for what it does itself waits for ever."""
+    return getattr(_here, "loops", False)
 
 
 class Timer:
@@ -128,6 +135,7 @@ class Loop:
         self._stopped = True
 
     def _run(self) -> None:
+        _here.loops = True
         until = self.now
         calls = 0
         while not self._stopped:

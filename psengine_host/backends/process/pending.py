@@ -12,8 +12,10 @@ from typing import Any, Final
 
 from psengine_host.artifacts import Artifact
 from psengine_host.backends.process.crossing import CARRIED, sent_bounty, sent_name
+from psengine_host.backends.process.loop import is_in_loop
 from psengine_host.backends.process.messages import FileTask, Task
 from psengine_host.bounty import Bounty
+from psengine_host.errors import UsageError
 from psengine_host.job import current_job
 from psengine_host.pipeline import Prepared
 
@@ -39,6 +41,24 @@ class _Future(Future[Any]):
             if first:  # else wait() and as_completed() would never take it for done
                 self.set_running_or_notify_cancel()
         return cancelled
+
+    def result(self, timeout: float | None = None) -> Any:  # noqa: ANN401 - an outcome of either kind
+        """Its result; see ``concurrent.futures``.
+
+        Raises:
+            UsageError: This is a callback of another future, in the thread that this one's outcome has to come from.
+        """
+        self._refuse_to_wait()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Its exception; see :meth:`result`."""
+        self._refuse_to_wait()
+        return super().exception(timeout)
+
+    def _refuse_to_wait(self) -> None:
+        if is_in_loop() and not self.done():
+            raise UsageError("a callback of a future cannot wait for another outcome: submit it and give it a callback")
 
 
 class Pending:

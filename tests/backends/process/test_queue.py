@@ -3,6 +3,7 @@
 import collections
 import hashlib
 import os
+import threading
 from concurrent.futures import CancelledError
 from datetime import timedelta
 
@@ -11,6 +12,7 @@ import pytest
 from psengine_host.analysis import Verdict
 from psengine_host.artifacts import Artifact
 from psengine_host.bounty import ArtifactType, Bounty
+from psengine_host.errors import UsageError
 from psengine_host.outcome import FailureKind
 
 PATIENCE = 60
@@ -192,3 +194,50 @@ def test_artifacts_in_files_are_closed_by_who_made_them(start, tmp_path):
         outcome = host.analyze(artifact, "order")
         assert outcome.analysis.comments[0].strip() == "x"
         assert artifact.read_bytes()[:1] == b"x"
+
+
+@pytest.mark.parametrize(
+    ("act", "told"),
+    [
+        (lambda host: host.analyze(b"second", "order"), "cannot wait for another outcome: submit it"),
+        (lambda host: host.submit(b"second", "order").exception(), "cannot wait for another outcome: submit it"),
+        (lambda host: host.close(), "cannot close the host"),
+    ],
+)
+def test_a_callback_that_would_wait_for_itself_is_told_so(start, gate, act, told, until, journal):
+    host = start(count=1)
+    refusals = []
+    called = threading.Event()
+
+    def callback(_):
+        with pytest.raises(UsageError) as refused:
+            act(host)
+        refusals.append(str(refused.value))
+        called.set()
+
+    future = host.submit(b"slow", "order")
+    future.add_done_callback(callback)
+    gate.open()
+
+    assert called.wait(PATIENCE)
+    assert told in refusals[0]
+    assert future.result().failure is None
+
+
+def test_a_callback_may_submit_more_and_cancel(start):
+    host = start(count=1)
+    numbers = []
+    over = threading.Event()
+
+    def callback(future):
+        numbers.append(int(future.result().analysis.comments[0]))
+        if numbers[-1] == 20:
+            host.cancel()
+            over.set()
+        else:
+            host.submit(b"%d" % (numbers[-1] + 1), "order").add_done_callback(callback)
+
+    host.submit(b"1", "order").add_done_callback(callback)
+
+    assert over.wait(PATIENCE)
+    assert numbers == list(range(1, 21))
