@@ -111,6 +111,12 @@ class Worker:
         count = len(self.in_hand)
         return count > 2 and count * self.pace > _PROVIDED
 
+    def lay_down(self) -> list[Pending]:
+        """Take all that it has from it; what of that is its own and wanted."""
+        own = [pending for pending in self.in_hand.values() if pending.holder is self and not pending.done]
+        self.in_hand.clear()
+        return own
+
     def forget_limit(self) -> None:
         """Its start is over; what would have ended it is not kept until its time has come."""
         if self.limit is not None:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from psengine_host.analysis import Verdict
-from psengine_host.backends.process import fleet
+from psengine_host.backends.process import standing
 from psengine_host.host import Host
 from psengine_host.outcome import FailureKind
 
@@ -93,7 +93,7 @@ def full(engine_site, journal):
 @pytest.fixture
 def quick_retries(monkeypatch):
     """What failed is started again after 50 ms rather than a second."""
-    monkeypatch.setattr(fleet, "_FIRST_BACKOFF", 0.05)
+    monkeypatch.setattr(standing, "FIRST_BACKOFF", 0.05)
 
 
 def pids(lines):

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from psengine_host.analysis import Verdict
-from psengine_host.backends.process import fleet
+from psengine_host.backends.process import standing
 from psengine_host.bounty import Bounty
 from psengine_host.outcome import FailureKind
 
@@ -109,7 +109,7 @@ def failing(engine_site, journal):
 @pytest.fixture
 def quick_retries(monkeypatch):
     """The first retry comes after 50 ms rather than a second."""
-    monkeypatch.setattr(fleet, "_FIRST_BACKOFF", 0.05)
+    monkeypatch.setattr(standing, "FIRST_BACKOFF", 0.05)
 
 
 def limits(where, how):
@@ -287,8 +287,8 @@ def test_the_close_of_the_host_does_not_wait_for_an_engine_that_does_not_start(f
 
 def test_the_time_between_two_starts_doubles_up_to_a_minute(failing, process_host, journal, monkeypatch, until):
     # With a first pause of 20 ms rather than a second; the clock is the real one.
-    monkeypatch.setattr(fleet, "_FIRST_BACKOFF", 0.02)
-    monkeypatch.setattr(fleet, "_LONGEST_BACKOFF", 0.3)
+    monkeypatch.setattr(standing, "FIRST_BACKOFF", 0.02)
+    monkeypatch.setattr(standing, "_LONGEST_BACKOFF", 0.3)
     failing("open_session", "raises")
     host = process_host(count=4)
     bounties = [host.submit(b"%d" % number, "failing") for number in range(8)]
@@ -302,7 +302,7 @@ def test_the_time_between_two_starts_doubles_up_to_a_minute(failing, process_hos
 
 
 def test_the_pauses_are_from_one_second_to_one_minute():
-    assert (fleet._FIRST_BACKOFF, fleet._LONGEST_BACKOFF) == (1.0, 60.0)
+    assert (standing.FIRST_BACKOFF, standing._LONGEST_BACKOFF) == (1.0, 60.0)
 
 
 def test_what_a_failed_start_began_is_ended(engine_site, process_host, journal):
