@@ -71,7 +71,8 @@ def test_an_unknown_backend_is_a_usage_error_that_names_all(engine_site, service
     engine_site.add("oracle", BACKEND, group=BACKENDS_GROUP, value="{module}:Oracle")
     with pytest.raises(UsageError) as caught:
         create_backend("orcale", services)
-    assert str(caught.value) == "no backend is called 'orcale'; did you mean 'oracle'?; there are: local, oracle, process"
+    said = "no backend is called 'orcale'; did you mean 'oracle'?; there are: local, oracle, process"
+    assert str(caught.value) == said
 
 
 @pytest.mark.parametrize(
