@@ -385,9 +385,10 @@ class Fleet:
             worker.withdrawing = False
             for number in message.numbers:
                 pending = worker.in_hand.get(number)
-                if pending is None or pending.holder is worker:
+                if pending is not None and pending.holder is not worker:
+                    del worker.in_hand[number]
+                elif not worker.leaving:  # else all that it had may have been taken from it
                     raise Misplaced("it gave back what nobody wanted back")
-                del worker.in_hand[number]
         elif isinstance(message, Retiring):
             if not worker.done:
                 raise Misplaced("it wanted to be replaced and had done nothing")

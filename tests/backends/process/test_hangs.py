@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import time
 
 import pytest
@@ -81,6 +82,18 @@ def test_what_waits_behind_a_hang_is_judged_by_the_next_worker(host, journal):
         None,
     ]
     assert [line[0] for line in journal.of("began")] == ["ready", "one", "sleep", "two", "c_loop_with_gil", "three"]
+
+
+def test_an_idle_worker_that_somebody_stops_costs_one_bounty_its_limit(host, journal, processes, until):
+    (worker,) = processes(host)
+    os.kill(worker, signal.SIGSTOP)
+
+    outcome = host.analyze(b"unlucky", "hangs")
+
+    assert outcome.failure.kind is FailureKind.TIMEOUT
+    assert host.analyze(b"next", "hangs").analysis.comments == ("next",)
+    until(lambda: worker not in processes(host))
+    assert [line[0] for line in journal.of("began")] == ["ready", "next"]
 
 
 def test_a_hang_holds_up_no_other_worker(faulty, process_host, journal):
