@@ -22,6 +22,7 @@ import msgspec
 
 from psengine_host.backends.process import linux
 from psengine_host.backends.process.frames import framed
+from psengine_host.backends.process.guard import put_under_guard
 from psengine_host.backends.process.limits import Limits
 from psengine_host.backends.process.messages import NotStarted, encode
 from psengine_host.toolkit.process_groups import serves_wine
@@ -129,8 +130,10 @@ _decode: Final = msgspec.msgpack.Decoder(ToKeeper).decode
 
 
 class _Keeper:
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, parent: int, host: int) -> None:
         self._control = control
+        self._parent = parent
+        self._host = host
         self._process = os.getpid()
         self._numbers: dict[int, int] = {}
         """Process id -> number, of all that have not been reaped."""
@@ -142,14 +145,14 @@ class _Keeper:
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
-        host = self._begin()
-        poll.register(host, select.POLLIN)
+        poll.register(self._host, select.POLLIN)
+        self._begin()
         while True:
             ready = {descriptor for descriptor, _ in poll.poll()}
             if self._wake in ready:
                 os.read(self._wake, 4_096)
                 self._reap()
-            if host in ready:
+            if self._host in ready:
                 self._end()
             if self._control.fileno() in ready and self._take():
                 return
@@ -164,18 +167,16 @@ class _Keeper:
         with open(os.devnull, "rb") as nothing:
             os.dup2(nothing.fileno(), 0)
 
-    def _begin(self) -> int:
+    def _begin(self) -> None:
         message = _decode(self._control.recv(LONGEST_MESSAGE))
         if not isinstance(message, Begin):
             raise SystemExit("the first message must say where the host is")
-        if os.getppid() != message.host:
+        if self._parent != message.host:  # it had ended before it was looked for
             self._end()
-        host = os.pidfd_open(message.host)
         # All that a process of an engine needs is imported here once, and shared by the forks.
         importlib.import_module("psengine_host.backends.process.worker")
         gc.collect()
         gc.freeze()
-        return host
 
     def _take(self) -> bool:
         """One message of the host.
@@ -315,7 +316,10 @@ def main(descriptor: int) -> None:
     Args:
         descriptor: The socket to the host.
     """
-    _Keeper(socket.socket(fileno=descriptor)).serve()
+    parent = os.getppid()
+    host = os.pidfd_open(parent)
+    put_under_guard()
+    _Keeper(socket.socket(fileno=descriptor), parent, host).serve()
     from psengine_host.backends.process.worker import serve
 
     serve(CHANNEL)

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from typing import Final, Protocol
 
+from psengine_host.backends.process import linux
 from psengine_host.backends.process.keeper import (
     LONGEST_MESSAGE,
     Begin,
@@ -100,7 +101,8 @@ class Keeping:
     @property
     def process(self) -> int | None:
         """The keeper's process id; None where there is none."""
-        return None if self._process is None else self._process.pid
+        # The program that was started is its guard.
+        return None if self._process is None else next(iter(linux.children_of(self._process.pid)), None)
 
     def spawn(
         self, kept: Kept, command: list[str], folder: str, limits: Limits, channel: socket.socket, output: int
@@ -228,15 +230,19 @@ class Keeping:
                 kept.gone(message.code)
 
     def _lose(self) -> None:
-        """The keeper is dead, and the kernel has killed its processes; what they left behind is killed here."""
+        """The keeper is dead, and the kernel has killed its processes; if its guard is too, what is left is here."""
         keeper, process = self._socket, self._process
         self._socket = self._process = None
         if keeper is not None:
             self._loop.forget(keeper.fileno())
             keeper.close()
         if process is not None:
-            process.kill()
-            code = process.wait()
+            try:
+                # Its guard kills what the keeper's processes had started, and ends as it did.
+                code = process.wait(_END)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                code = process.wait()
             said = self._said()
             how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
             logger.error("the keeper of the engines' processes %s; another is started%s", how, said and f": {said}")

@@ -50,7 +50,8 @@ GROWING = """
 """Each worker has four grandchildren: one in its group, one in a session of its own, a daemon, and a fork."""
 OF_ONE_WORKER = 5
 OF_THE_HOME = 2
-KEEPER = 1
+KEEPER = 2
+"""With its guard."""
 
 BEGINNING = """
     import os, sys, threading

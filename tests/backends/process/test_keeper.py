@@ -10,7 +10,7 @@ from textwrap import dedent
 import pytest
 
 from psengine_host.analysis import Verdict
-from psengine_host.backends.process import fleet
+from psengine_host.backends.process import standing
 from psengine_host.backends.process.linux import children_of
 from psengine_host.outcome import FailureKind
 
@@ -41,7 +41,11 @@ WAITING = """
         if word.startswith(b"grow") and not os.path.exists(os.environ["JOURNAL"] + ".grown"):
             os.mkdir(os.environ["JOURNAL"] + ".grown")
             subprocess.Popen(["sleep", "600"])
-            subprocess.Popen(["sleep", "600"], start_new_session=True)
+            # Only its guard can tell whose this one is when the keeper is killed.
+            if artifact.read_bytes() == b"grow and hide":
+                subprocess.Popen(["sleep", "600"], start_new_session=True, env={})
+            else:
+                subprocess.Popen(["sleep", "600"], start_new_session=True)
             subprocess.run([sys.executable, "-c", DAEMON], check=True)
             if os.fork() == 0:
                 os.setsid()
@@ -64,7 +68,7 @@ def waiting(engine_site, journal):
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch):
     """What failed is started again after 50 ms rather than a second."""
-    monkeypatch.setattr(fleet, "_FIRST_BACKOFF", 0.05)
+    monkeypatch.setattr(standing, "FIRST_BACKOFF", 0.05)
 
 
 def keeper_of(host):
@@ -73,7 +77,7 @@ def keeper_of(host):
 
 def test_is_replaced_and_what_ran_is_answered(waiting, process_host, journal, processes, alive, until, caplog):
     host = process_host(count=1)
-    grown = host.submit(b"grow", "waiting")
+    grown = host.submit(b"grow and hide", "waiting")
     others = [host.submit(b"%d" % number, "waiting") for number in range(20)]
     until(lambda: journal.of("grown"))
     family = processes(host)
@@ -118,6 +122,23 @@ def test_may_be_killed_again_and_again(waiting, process_host, processes, alive, 
         assert not not_done
         assert {outcome.result().failure for outcome in done} == {None}
     until(lambda: not any(map(alive, seen)))
+
+
+def test_its_guard_takes_it_along(waiting, process_host, journal, processes, alive, until, caplog):
+    # What has kept its environment is found by the mark in it.
+    host = process_host(count=1)
+    grown = host.submit(b"grow", "waiting")
+    until(lambda: journal.of("grown"))
+    keeper = keeper_of(host)
+    with open(f"/proc/{keeper}/stat", encoding="ascii") as file:
+        guard = int(file.read().rpartition(")")[2].split()[1])
+    assert children_of(guard) == [keeper]
+    family = [guard, keeper, *processes(host)]
+    os.kill(guard, signal.SIGKILL)
+
+    assert grown.result(PATIENCE).failure is None
+    until(lambda: not any(map(alive, family)))
+    assert "the keeper of the engines' processes was ended by SIGKILL; another is started" in caplog.text
 
 
 def test_is_not_missed_while_nothing_runs(waiting, process_host, until, alive):
@@ -226,7 +247,7 @@ def test_reaps_what_engines_leave_behind(engine_site, process_host, until):
         @hookimpl
         def analyze(artifact):
             for _ in range(3):
-                subprocess.Popen(["sleep", "600"], start_new_session=True)
+                subprocess.Popen(["sleep", "600"], start_new_session=True, env={})
             return Analysis.benign()
         """,
     )
