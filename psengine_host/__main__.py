@@ -11,6 +11,9 @@ __all__ = ["main"]
 def main() -> None:
     """Run ``psengine`` with the arguments of this process, and end it."""
     _import_nothing_from_the_working_directory()
+    from psengine_host.cli.interrupts import die_quietly_of_interrupts
+
+    die_quietly_of_interrupts()  # while all else is imported
     from psengine_host.cli.program import end_program
     from psengine_host.cli.root import psengine
 

@@ -28,6 +28,9 @@ def engine_cli(engine: str) -> Callable[[], None]:
     def main() -> None:
         import sys
 
+        from psengine_host.cli.interrupts import die_quietly_of_interrupts
+
+        die_quietly_of_interrupts()  # while all else is imported
         from psengine_host.cli.program import end_program
         from psengine_host.cli.root import program_of
 

@@ -6,7 +6,7 @@ import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal, cast
@@ -26,6 +26,7 @@ from psengine_host.cli.progress import ProgressBar
 from psengine_host.cli.resume import Done, finish_broken_line
 from psengine_host.cli.rows import Row, shown_name
 from psengine_host.cli.scan import Scan
+from psengine_host.cli.stuck_output import StuckOutput
 from psengine_host.cli.tally import Tally, plural
 from psengine_host.cli.traces import print_hook
 from psengine_host.cli.worker_lines import worker_lines
@@ -95,7 +96,7 @@ def run_analysis(options: AnalysisOptions, out: IO[str]) -> int:
     Raises:
         UsageError: What was asked for cannot be.
     """
-    with Interrupts() as interrupts:
+    with StuckOutput(_descriptors(out, sys.stderr)) as stuck, Interrupts(stuck.begin) as interrupts:
         done = None if options.resume is None else Done(options.resume)
         host = Host(
             options.settings,
@@ -131,6 +132,7 @@ class _Run:
         self._tally = Tally()
         self._skipped = Skipped()
         self._surprised = False
+        self._finished = False
         self._writer: Writer | None = None
         self._scan = self._scan_of(host.backend)
 
@@ -144,34 +146,47 @@ class _Run:
             terminal=self._has_room(),
             below=partial(worker_lines, self._host) if self._options.verbose else tuple,
         )
-        with closing(self._scan), closing(bar) as progress, self._interruptible():
-            writer = self._writer = self._new_writer(progress)
-            interrupted = False
-            try:
-                for row in rows:
-                    with self._interrupts.held():
-                        self._show(row, writer, progress)
-                    progress.advance()
-                    if self._interrupts.signal is not None:  # and the engine swallowed it
-                        interrupted = True
-                        break
-            except KeyboardInterrupt:
-                interrupted = True
-            except OSError:  # nobody reads what is written
-                raise
-            except Exception:
-                with self._interrupts.held():
-                    try:
-                        self._show_rest(writer, progress)
-                    finally:
-                        writer.finish(self._tally)  # what was written so far is to be read by a program
-                raise
-            if interrupted:
-                with self._interrupts.held():
-                    self._show_rest(writer, progress)
-        with self._interrupts.held():
-            self._finish(writer, interrupted=interrupted)
+        try:
+            with closing(self._scan), closing(bar) as progress, self._interruptible():
+                self._writer = self._new_writer(progress)
+                interrupted = self._show_all(rows, self._writer, progress)
+        except KeyboardInterrupt:  # between the last row and here
+            interrupted = True
+        try:
+            with self._interrupts.held():
+                self._finish(interrupted=interrupted)
+        except KeyboardInterrupt:
+            with self._interrupts.held():
+                self._finish(interrupted=True)
+            raise
         return self._interrupts.exit_code if interrupted else self._exit_code()
+
+    def _show_all(self, rows: Iterator[Row], writer: Writer, progress: ProgressBar) -> bool:
+        """Show the rows as they come; whether an interrupt ended them."""
+        interrupted = False
+        try:
+            for row in rows:
+                with self._interrupts.held():
+                    self._show(row, writer, progress)
+                progress.advance()
+                if self._interrupts.signal is not None:  # and the engine swallowed it
+                    interrupted = True
+                    break
+        except KeyboardInterrupt:
+            interrupted = True
+        except OSError:  # nobody reads what is written
+            raise
+        except Exception:
+            with self._interrupts.held():
+                try:
+                    self._show_rest(writer, progress)
+                finally:
+                    writer.finish(self._tally)  # what was written so far is to be read by a program
+            raise
+        if interrupted:
+            with self._interrupts.held():
+                self._show_rest(writer, progress)
+        return interrupted
 
     def _flush(self) -> None:
         if self._writer is not None:
@@ -204,7 +219,12 @@ class _Run:
             return Scan(self._host, self._engines, **settled)
         return ParallelScan(self._host, self._engines, **settled, in_order=not options.unordered, waiting=self._flush)
 
-    def _finish(self, writer: Writer, *, interrupted: bool) -> None:
+    def _finish(self, *, interrupted: bool) -> None:
+        """Write the end, once; also where an interrupt came when that was about to begin."""
+        writer = self._writer
+        if writer is None or self._finished:
+            return
+        self._finished = True
         writer.finish(self._tally)
         if self._options.verbose and not isinstance(writer, TableWriter):
             click.echo(self._tally.summary(), err=True)
@@ -314,6 +334,13 @@ class _Run:
         if tally.errors or self._surprised or (done is not None and done.failed):
             return FAILED
         return OK
+
+
+def _descriptors(*streams: IO[str]) -> Iterator[int]:
+    """Those of the streams that have one: a buffer of whoever calls this in their own process has none."""
+    for stream in streams:
+        with suppress(OSError, ValueError, AttributeError):
+            yield stream.fileno()
 
 
 def _unlocked(stream: BinaryIO) -> BinaryIO:

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, Self
 
-__all__ = ["Interrupted", "Interrupts"]
+__all__ = [
+    "SIGNALS",
+    "Interrupted",
+    "Interrupts",
+    "complain_of_no_lost_interrupt",
+    "die_quietly_of_interrupts",
+    "end_soon",
+]
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SAME: Final = 1.0
+"""Seconds after the first signal in which others say the same: ``timeout`` sends two, an impatient person as well."""
+_LAST: Final = 1.0
+"""Seconds that an interrupted program has for its very last things."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -23,15 +36,24 @@ class Interrupts:
 
     A signal that the caller had ignored (``nohup``, a job in the background) stays ignored. Outside the main thread,
     where Python delivers no signals, this does nothing. May be nested: the outer one remembers what the inner one got.
-    A process that is forked meanwhile has the system's own handling back before a signal can reach it: the workers of
-    an engine's pool are ended with SIGTERM, and Python would run our handler only after a wait for the next task.
+    What comes within a second of the first signal says nothing new. A process that is forked meanwhile has the system's
+    own handling back before a signal can reach it: the workers of an engine's pool are ended with SIGTERM, and Python
+    would run our handler only after a wait for the next task.
+
+    Args:
+        came: Called by the first signal, at any moment in the main thread.
+        same: Seconds in which a signal is the same as the first one.
 
     Attributes:
         signal: The signal that came first, or None; also where an engine swallowed the exception.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, came: Callable[[], object] = lambda: None, *, same: float = SAME) -> None:
         self.signal: signal.Signals | None = None
+        self._came = came
+        self._same = same
+        self._when = 0.0
+        self._leaving = False
         self._held = False
         self._wake: Callable[[], object] | None = None
         self._previous: dict[signal.Signals, Any] = {}
@@ -71,6 +93,7 @@ class Interrupts:
             self._wake = None
 
     def __enter__(self) -> Self:
+        self._leaving = False
         if threading.current_thread() is threading.main_thread():
             _forks.watch()
             for number in SIGNALS:
@@ -81,6 +104,7 @@ class Interrupts:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._leaving = True  # what is raised from here on would leave some handlers in their place
         for number, previous in self._previous.items():
             signal.signal(number, previous)
         self._previous.clear()
@@ -88,7 +112,13 @@ class Interrupts:
 
     def _arrived(self, number: int, _frame: object) -> None:
         first = self.signal is None
-        self._remember(signal.Signals(number))
+        self._remember(signal.Signals(number), time.monotonic())
+        if first:
+            self._came()
+        elif time.monotonic() - self._when < self._same:
+            return
+        if self._leaving:
+            return
         if not first:
             raise Interrupted
         if self._wake is not None:
@@ -96,11 +126,51 @@ class Interrupts:
         elif not self._held:
             raise Interrupted
 
-    def _remember(self, number: signal.Signals) -> None:
+    def _remember(self, number: signal.Signals, when: float) -> None:
         if self.signal is None:
             self.signal = number
+            self._when = when
         if self._outer is not None:
-            self._outer._remember(number)
+            self._outer._remember(number, when)
+
+
+def die_quietly_of_interrupts() -> None:
+    """Have Ctrl-C end this process as it ends others, until somebody handles it: Python would print a traceback."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def complain_of_no_lost_interrupt() -> None:
+    """Have Python not print an :class:`Interrupted` that came where it drops exceptions, as in a weak reference's call.
+
+    The signal is remembered all the same.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: sys.UnraisableHookArgs, /) -> None:
+        if not isinstance(unraisable.exc_value, Interrupted):
+            before(unraisable)
+
+    sys.unraisablehook = hook
+
+
+def end_soon(code: int) -> None:
+    """The program was interrupted and has done all it had to: it ends with a code, whatever else comes.
+
+    Neither another signal nor the threads and functions that an engine left for the end change that.
+
+    Args:
+        code: The exit code.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+    def end() -> None:
+        time.sleep(_LAST)
+        os._exit(code)
+
+    with suppress(RuntimeError):  # there can be no more threads
+        threading.Thread(target=end, name="psengine-end", daemon=True).start()
 
 
 class _Forks:

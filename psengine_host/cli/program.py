@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from psengine_host.cli.interrupts import Interrupts
+from psengine_host.cli.interrupts import Interrupts, complain_of_no_lost_interrupt, end_soon
 from psengine_host.cli.root import State
 from psengine_host.cli.streams import (
     PipeClosed,
@@ -56,7 +56,11 @@ def end_program(command: click.Command) -> int:
     """
     open_missing_streams()
     forgive_stderr()
-    code = _to_exit_code(command, None, State())  # the log stays: what an engine does at exit is logged too
+    complain_of_no_lost_interrupt()
+    interrupts = Interrupts()
+    code = _to_exit_code(command, None, State(), interrupts)  # the log stays: engines' functions at exit log too
+    if interrupts.signal is not None:
+        end_soon(code)
     seal_stdout()
     return code
 
@@ -76,15 +80,19 @@ def run_program(command: click.Command, arguments: list[str] | None = None) -> i
     """
     state = State()
     try:
-        return _to_exit_code(command, arguments, state)
+        return _to_exit_code(command, arguments, state, Interrupts())
     finally:
         if state.log is not None:
             state.log.close()
 
 
-def _to_exit_code(command: click.Command, arguments: list[str] | None, state: State) -> int:
-    with Interrupts() as interrupts:
-        return _run(command, arguments, state, interrupts)
+def _to_exit_code(command: click.Command, arguments: list[str] | None, state: State, interrupts: Interrupts) -> int:
+    try:
+        with interrupts:
+            return _run(command, arguments, state, interrupts)
+    except KeyboardInterrupt:  # when all was done but to give the signals back
+        interrupts.__exit__()
+        return interrupts.exit_code
 
 
 def _run(command: click.Command, arguments: list[str] | None, state: State, interrupts: Interrupts) -> int:
@@ -107,7 +115,9 @@ def _run(command: click.Command, arguments: list[str] | None, state: State, inte
         _complain(error, state)
         return USAGE if isinstance(error, UsageError) else FAILED
     except Exception as error:  # noqa: BLE001 - never a traceback at a user
-        if isinstance(error, OSError) and output_failed(error):
+        if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+            _complain(error, state, "no more threads can be started: raise the limit of processes (ulimit -u)")
+        elif isinstance(error, OSError) and output_failed(error):
             forget_output()
             _complain(error, state, f"the output cannot be written: {(error.strerror or str(error)).lower()}")
         else:

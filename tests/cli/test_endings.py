@@ -1,10 +1,14 @@
 """How the program ends when something is against it: signals in any command, a standard error that is full, bugs."""
 
+import array
+import fcntl
 import json
 import os
 import select
 import signal
 import subprocess
+import sys
+import termios
 import time
 
 import pytest
@@ -202,6 +206,110 @@ class TestTracebacks:
         )
         ended = psengine("commands", "flagged", "look", "--debug")
         assert (ended.code, ended.err) == (3, "psengine: engine flagged: setup: no licence\n")
+
+
+class TestHowItEndsAfterASignal:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_while_it_starts_it_dies_of_the_signal_and_prints_nothing(self, psengine, engine_site, work, number):
+        engine_site.add("never")
+        (work / "slow.py").write_text(
+            "import os, sys, pathlib\n"
+            "class Slow:\n"
+            "    def find_spec(self, name, path=None, target=None):\n"
+            "        if name == 'click':\n"
+            "            pathlib.Path('ready').touch()\n"
+            "            open('fifo').read()\n"
+            "sys.meta_path.insert(0, Slow())\n"
+            "sys.argv = ['psengine', 'analyze', 'data:,x', 'data:,y']\n"
+            "from psengine_host.__main__ import main\n"
+            "main()\n"
+        )
+        os.mkfifo(work / "fifo")
+        process = psengine.start(command=[sys.executable, "slow.py"])
+        ended = psengine.interrupted(process, work / "ready", number)
+        assert (ended.code, ended.out, ended.err) == (-number, "", "")  # which shells tell as 130 and 143
+
+    @pytest.mark.parametrize("last", ["threading.Thread(target=wait).start()", "atexit.register(wait)"])
+    def test_what_an_engine_left_for_the_end_does_not_hold_it_up(self, psengine, engine_site, work, last):
+        engine_site.add(
+            "lingering",
+            f"""
+            import atexit, pathlib, threading, time
+            from psengine_host import Analysis, hookimpl
+
+            def wait():
+                time.sleep(300)
+
+            @hookimpl
+            def analyze(artifact):
+                {last}
+                pathlib.Path("ready").touch()
+                time.sleep(300)
+            """,
+        )
+        process = psengine.start("analyze", "data:,x")
+        _wait_for((work / "ready").exists)
+        began = time.monotonic()
+        ended = psengine.interrupted(process, work / "ready", signal.SIGTERM, signal.SIGTERM)
+        assert time.monotonic() - began < 2 + 3  # and some for a machine that is busy
+        assert (ended.code, ended.out, ended.err) == (143, "", "interrupted\n")
+
+    @pytest.mark.parametrize("options", [["--backend", "local"], ["-j", "2"]], ids=" ".join)
+    def test_an_output_that_nobody_reads_does_not_hold_it_up(self, psengine, judge, options):
+        process = psengine.start("analyze", *options, *["data:,x"] * 1_000)  # rows for several pipes
+        _wait_for(lambda: _waiting(process.stdout.fileno()) > 50_000)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+        assert time.monotonic() - began < 2 + 3
+        assert process.stderr.read() == b"interrupted\n"
+        lines = process.stdout.read().split(b"\n")
+        assert all(json.loads(line)["artifact"] == "data:,x" for line in lines[:-1])
+
+    @pytest.mark.parametrize("options", [["--backend", "local"], ["-j", "2"]], ids=" ".join)
+    def test_several_signals_at_once_are_one(self, psengine, engine_site, work, options):
+        engine_site.add("hanging", HANGING.replace('"ready"', repr(str(work / "ready"))).replace("== 68", ">= 0"))
+        process = psengine.start("analyze", *options, "--format", "json", "data:,x", "data:,y")
+        ended = psengine.interrupted(process, work / "ready", *[signal.SIGTERM] * 3)
+        assert (ended.code, json.loads(ended.out), ended.err) == (143, [], "interrupted\n")
+
+    def test_the_exit_code_is_certain_when_all_has_been_done(self):
+        program = (
+            "import atexit, os, signal\n"
+            "from psengine_host.cli.interrupts import SIGNALS, end_soon\n"
+            "end_soon(143)\n"
+            "atexit.register(lambda: [os.kill(os.getpid(), number) for number in SIGNALS])\n"
+            "raise SystemExit(143)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (143, b"", b"")
+
+
+class TestTooFewThreads:
+    def test_it_is_told_in_one_line(self, within, engine_site, monkeypatch):
+        engine_site.add("any")
+
+        def start(_thread):
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr("threading.Thread.start", start)
+        ended = within("analyze", "-j", "1", "data:,x")
+        assert (ended.code, ended.out) == (3, "")
+        assert ended.err == "psengine: no more threads can be started: raise the limit of processes (ulimit -u)\n"
+
+
+def _wait_for(happened):
+    limit = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < limit
+        select.select([], [], [], 0.01)
+
+
+def _waiting(descriptor):
+    """Bytes in a pipe."""
+    count = array.array("i", [0])
+    fcntl.ioctl(descriptor, termios.FIONREAD, count)
+    return count[0]
 
 
 class TestBugs:

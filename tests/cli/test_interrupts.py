@@ -2,11 +2,18 @@
 
 import os
 import signal
+import sys
 import threading
 
 import pytest
 
-from psengine_host.cli.interrupts import Interrupted, Interrupts
+from psengine_host.cli.interrupts import (
+    SIGNALS,
+    Interrupted,
+    Interrupts,
+    complain_of_no_lost_interrupt,
+    die_quietly_of_interrupts,
+)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -32,11 +39,39 @@ def test_while_held_the_first_waits_for_the_end_and_the_second_does_not():
             hold(interrupts, signal.SIGTERM)
         assert done == [(signal.SIGTERM,)]
         assert interrupts.exit_code == 143
-    with Interrupts() as interrupts:
+    with Interrupts(same=0.0) as interrupts:
         with pytest.raises(Interrupted):
             hold(interrupts, signal.SIGTERM, signal.SIGINT)
         assert done == [(signal.SIGTERM,)]
         assert interrupts.signal is signal.SIGTERM
+
+
+def test_what_comes_within_a_second_says_the_same_also_to_the_outer_one():
+    told = []
+    with Interrupts(same=3_600.0) as outer:
+        with Interrupts(lambda: told.append(True), same=3_600.0) as inner:
+            with pytest.raises(Interrupted):
+                signal.raise_signal(signal.SIGTERM)
+            with inner.held():
+                signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert told == [True]
+        assert (inner.exit_code, outer.exit_code) == (143, 143)
+
+
+def test_while_the_handlers_are_given_back_a_signal_is_remembered_and_not_raised():
+    before = [signal.getsignal(number) for number in SIGNALS]
+    given_back = signal.signal
+
+    def slow(number, handler):
+        signal.raise_signal(SIGNALS[-1])  # ours still
+        return given_back(number, handler)
+
+    with pytest.MonkeyPatch.context() as patch, Interrupts() as interrupts:
+        patch.setattr(signal, "signal", slow)
+    assert interrupts.signal is SIGNALS[-1]
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 def test_what_was_raised_before_is_not_raised_again_by_holding():
@@ -50,7 +85,7 @@ def test_what_was_raised_before_is_not_raised_again_by_holding():
 
 def test_who_is_told_of_the_first_signal_raises_by_itself_and_the_second_comes_at_once():
     told = []
-    with Interrupts() as interrupts:
+    with Interrupts(same=0.0) as interrupts:
         with interrupts.told(lambda: told.append(interrupts.signal)):
             signal.raise_signal(signal.SIGTERM)
             assert told == [signal.SIGTERM]
@@ -105,7 +140,7 @@ def test_in_another_thread_it_changes_nothing():
 
 
 def test_the_outer_one_knows_what_ended_the_inner_one():
-    with Interrupts() as outer:
+    with Interrupts(same=0.0) as outer:
         with Interrupts() as inner, pytest.raises(Interrupted):
             signal.raise_signal(signal.SIGTERM)
         assert (inner.exit_code, outer.exit_code) == (143, 143)
@@ -163,3 +198,31 @@ def test_a_fork_leaves_other_handlers_and_the_mask_as_they_are():
             assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_an_interrupt_where_python_drops_exceptions_is_not_printed_and_others_are(monkeypatch):
+    dropped = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: dropped.append(unraisable.exc_type))
+    complain_of_no_lost_interrupt()
+
+    class Raising:
+        def __init__(self, error):
+            self.error = error
+
+        def __del__(self):
+            raise self.error
+
+    Raising(Interrupted())
+    Raising(ValueError())
+    assert dropped == [ValueError]
+
+
+def test_ctrl_c_ends_a_program_quietly_before_it_handles_it_unless_it_is_ignored():
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        for handler, expected in ((signal.default_int_handler, signal.SIG_DFL), (signal.SIG_IGN, signal.SIG_IGN)):
+            signal.signal(signal.SIGINT, handler)
+            die_quietly_of_interrupts()
+            assert signal.getsignal(signal.SIGINT) is expected
+    finally:
+        signal.signal(signal.SIGINT, before)

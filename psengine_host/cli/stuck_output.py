@@ -1,0 +1,68 @@
+"""Outputs that nobody reads, once the user wants to end: a full pipe would hold the program for ever.
+
+``psengine analyze -r / | less`` is one: who has seen enough presses Ctrl-C, and less stays, but reads no more.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+from collections.abc import Iterable
+from typing import Any, Final, Self
+
+__all__ = ["StuckOutput"]
+
+PATIENCE: Final = 1.0
+"""Seconds from the wish to end until an output that takes nothing is given up."""
+AGAIN: Final = 0.25
+"""Seconds between two looks from then on."""
+
+
+class StuckOutput:
+    """Gives up the outputs that take nothing more, a while after :meth:`begin`.
+
+    What is written to them from then on goes nowhere. Whoever waits in ``write`` is woken by the signal of a timer,
+    SIGALRM, and Python tries again: with the same descriptor, which leads elsewhere now. The timer is used only from
+    :meth:`begin` to the end of the ``with`` block; in another thread than the main one, where no signals come, not at
+    all.
+
+    Args:
+        descriptors: The outputs.
+    """
+
+    def __init__(self, descriptors: Iterable[int]) -> None:
+        self._descriptors = list(descriptors)
+        self._previous: Any = None
+        self._begun = False
+
+    def begin(self) -> None:
+        """The user wants to end; may be called by the handler of a signal."""
+        if not self._begun and threading.current_thread() is threading.main_thread():
+            self._begun = True
+            self._previous = signal.signal(signal.SIGALRM, self._look)
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE, AGAIN)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._begun:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL if self._previous is None else self._previous)
+
+    def _look(self, _number: int, _frame: object) -> None:
+        for descriptor in self._descriptors[:]:
+            if not _takes_more(descriptor):
+                self._descriptors.remove(descriptor)
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, descriptor)
+                os.close(nowhere)
+
+
+def _takes_more(descriptor: int) -> bool:
+    """Whether something can be written; an output that is at fault tells so by itself."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(0))
