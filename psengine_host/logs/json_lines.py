@@ -67,9 +67,22 @@ class JsonLines(JsonFormatter):
             fields["message"] = self._field(extras.pop("message", ""))
         merge_record_extra(record, extras, self.reserved_attrs)
         for key, value in extras.items():
-            name = self._name(key)
-            fields[f"{name}_" if name in OURS else name] = self._named(name, value, 0)
+            name, plain = self.added(key, value)
+            fields[f"{name}_" if name in OURS else name] = plain
         return str(self.serialize_log_record(fields))
+
+    def added(self, key: object, value: object) -> tuple[str, Any]:
+        """What an author adds to a record, as JSON can hold it.
+
+        Args:
+            key: Its name.
+            value: Anything.
+
+        Returns:
+            The name and the value.
+        """
+        name = self._name(key)
+        return name, self._named(name, value, 0)
 
     def _id(self, text: str | None) -> str | None:
         return None if text is None else _text(self._masks(text))

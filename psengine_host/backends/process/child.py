@@ -11,7 +11,7 @@ import select
 import signal
 import socket
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -302,6 +302,9 @@ class Child:
                     message.logger, message.level, "", 0, "%s", (message.message,), None, None, None
                 )
                 record.exc_text = message.traceback or None
+                if message.added:
+                    for name, value in msgspec.json.decode(message.added, type=dict[str, Any]).items():
+                        record.__dict__.setdefault(name, value)
                 target.handle(record)
 
     # --- the output -------------------------------------------------------------------------------------------------

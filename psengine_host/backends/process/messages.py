@@ -296,6 +296,7 @@ class Logged(msgspec.Struct, frozen=True, array_like=True, tag=8):
         traceback: The traceback that goes with it, or an empty text.
         bounty: The id of the bounty in hand, as text.
         delivery: The id of the webhook's delivery in hand.
+        added: What its author added with ``extra=``, as JSON, or nothing.
         left_out: How many records before it were left out because there were too many; with the level 0 that is all.
     """
 
@@ -306,6 +307,7 @@ class Logged(msgspec.Struct, frozen=True, array_like=True, tag=8):
     bounty: str | None = None
     delivery: str | None = None
     left_out: int = 0
+    added: bytes = b""
 
 
 class Hearing(msgspec.Struct, frozen=True, array_like=True, tag=9):

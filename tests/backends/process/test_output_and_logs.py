@@ -225,6 +225,10 @@ LOGGING = """
         context.logger.error("of the wrong %s %s", "number")
         context.logger.error("lone surrogate \\udcff")
         context.logger.info("secret is s3cr3t-value")
+        context.logger.info("with fields", extra={
+            "seconds": 1.5, "level": "deep", "password": "hunter22", "at": {1: b"x"}
+        })
+        context.logger.info("with too much", extra={"much": [["x" * 4_000] * 100] * 100})
         process = os.fork()
         if process == 0:
             context.logger.error("by a fork")
@@ -353,6 +357,11 @@ class TestRecords:
         lines = [json.loads(line) for line in done.stderr.splitlines()]
         (line,) = [line for line in lines if line["message"].startswith("secret is")]
         assert (line["engine"], line["bounty"]) == ("logging", done.stdout.strip())
+        (line,) = [line for line in lines if line["message"] == "with fields"]
+        assert (line["seconds"], line["level_"], line["level"], line["at"]) == (1.5, "deep", "info", {"1": "1 bytes"})
+        assert line["password"] == "***"
+        (line,) = [line for line in lines if line["message"] == "with too much"]
+        assert line["much"].startswith("left out: ")
         (line,) = [line for line in lines if line["message"] == "it failed"]
         assert "ZeroDivisionError" in line["exception"]
 
