@@ -29,6 +29,8 @@ _PAUSE: Final = 1.0
 
 _MOST_ADDED: Final = 1 << 16
 """Bytes of what the author of a record may add to it."""
+_NAMED: Final = 10
+"""Of more than that, the names of so many are told."""
 _USUAL: Final = logging.makeLogRecord({}).__dict__.keys() | {"message", "asctime"}
 """What every record has."""
 
@@ -91,9 +93,7 @@ class ChannelLog(logging.Handler):
         added = dict(self._fields.added(name, record.__dict__[name]) for name in record.__dict__ if name in names)
         encoded = msgspec.json.encode(added)
         if len(encoded) > _MOST_ADDED:
-            encoded = msgspec.json.encode(
-                dict.fromkeys(map(str, list(added)[:10]), f"left out: {len(encoded):,} bytes")
-            )
+            encoded = msgspec.json.encode(dict.fromkeys(list(added)[:_NAMED], f"left out: {len(encoded):,} bytes"))
         return encoded
 
     def tell_left_out(self, logger: str) -> None:

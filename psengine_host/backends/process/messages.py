@@ -296,8 +296,8 @@ class Logged(msgspec.Struct, frozen=True, array_like=True, tag=8):
         traceback: The traceback that goes with it, or an empty text.
         bounty: The id of the bounty in hand, as text.
         delivery: The id of the webhook's delivery in hand.
-        added: What its author added with ``extra=``, as JSON, or nothing.
         left_out: How many records before it were left out because there were too many; with the level 0 that is all.
+        added: What its author added with ``extra=``, as JSON, or nothing.
     """
 
     level: int
