@@ -283,6 +283,11 @@ class Child:
             what = reason(error) if known else f"it sent what is no message ({reason(error)})"
             self._close_channel()
             self.kill(f"was killed: {what}")
+        except BaseException:
+            # Half of what came has been dealt with: this one cannot go on, and what it had in hand can.
+            logger.exception("a message of engine %s could not be dealt with", self._engine)
+            self._close_channel()
+            self.kill("was killed: a message of it could not be dealt with")
         return not self._closed
 
     def _close_channel(self) -> None:

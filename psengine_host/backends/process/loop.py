@@ -179,7 +179,7 @@ class Loop:
     def _next(self) -> float:
         try:
             until = self._after(self.now)
-        except Exception:
+        except BaseException:  # whatever it is, all wait for this thread
             logger.exception("the process backend failed, and goes on")
             until = self.now + 0.1
         while self._timers and self._timers[0][2].call is None:
@@ -189,5 +189,5 @@ class Loop:
     def _guarded(self, call: Callable[..., object], *arguments: object) -> None:
         try:
             call(*arguments)
-        except Exception:
+        except BaseException:
             logger.exception("the process backend failed, and goes on")

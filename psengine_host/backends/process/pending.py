@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import math
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -25,6 +26,8 @@ FILE_LIFETIME: Final = 86_400.0
 """Seconds of life of a local file's bounty: it may wait long for its turn, and nobody else expects an answer."""
 
 _cancelling: Final = threading.Lock()
+
+logger = logging.getLogger(__name__)
 
 
 class _Future(Future[Any]):
@@ -59,6 +62,16 @@ class _Future(Future[Any]):
     def _refuse_to_wait(self) -> None:
         if is_in_loop() and not self.done():
             raise UsageError("a callback of a future cannot wait for another outcome: submit it and give it a callback")
+
+
+def _tell(tell: Callable[..., object], *what: object) -> None:
+    """Let nothing through that a future's callbacks raise: ``concurrent.futures`` does so with ``SystemExit``."""
+    try:
+        tell(*what)
+    except InvalidStateError:  # cancelled
+        return
+    except BaseException:
+        logger.exception("a callback of an outcome's future failed")
 
 
 class Pending:
@@ -159,19 +172,17 @@ class Pending:
     def resolve(self, result: object) -> None:
         """End with a result."""
         self._let_go()
-        with contextlib.suppress(InvalidStateError):  # cancelled
-            self.future.set_result(result)
+        _tell(self.future.set_result, result)
 
     def fail(self, error: BaseException) -> None:
         """End with an error."""
         self._let_go()
-        with contextlib.suppress(InvalidStateError):  # cancelled
-            self.future.set_exception(error)
+        _tell(self.future.set_exception, error)
 
     def cancel(self) -> None:
         """End without a result."""
         self._let_go()
-        self.future.cancel()
+        _tell(self.future.cancel)
 
     def _let_go(self) -> None:
         self.ended = True

@@ -11,6 +11,8 @@ import pytest
 
 from psengine_host.analysis import Verdict
 from psengine_host.artifacts import Artifact
+from psengine_host.backends.process.fleet import Fleet
+from psengine_host.backends.process.messages import Result
 from psengine_host.bounty import ArtifactType, Bounty
 from psengine_host.errors import UsageError
 from psengine_host.outcome import FailureKind
@@ -241,3 +243,39 @@ def test_a_callback_may_submit_more_and_cancel(start):
 
     assert over.wait(PATIENCE)
     assert numbers == list(range(1, 21))
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), RuntimeError("of a callback")])
+def test_a_callback_that_raises_harms_nobody(start, caplog, error):
+    host = start(count=1)
+
+    def callback(_):
+        raise error
+
+    futures = [host.submit(b"%d" % number, "order") for number in range(20)]
+    futures[3].add_done_callback(callback)
+    futures[7].add_done_callback(callback)
+
+    assert [future.result(PATIENCE).analysis.comments[0] for future in futures] == [str(n) for n in range(20)]
+    assert host.analyze(b"last", "order").failure is None
+    assert caplog.text.count("callback") >= 2
+    assert type(error).__name__ in caplog.text
+
+
+def test_a_failure_of_the_backend_itself_loses_nothing(start, caplog, monkeypatch):
+    # The first two results that come are too much for it.
+    host = start(count=2)
+    failing = iter(range(2))
+    take = Fleet.message
+
+    def message(fleet, child, sent):
+        if isinstance(sent, Result) and next(failing, None) is not None:
+            raise KeyError("an error of ours")
+        take(fleet, child, sent)
+
+    monkeypatch.setattr(Fleet, "message", message)
+
+    futures = [host.submit(b"%d" % number, "order") for number in range(50)]
+
+    assert [future.result(PATIENCE).analysis.comments[0] for future in futures] == [str(n) for n in range(50)]
+    assert caplog.text.count("a message of engine order could not be dealt with") == 2
