@@ -1,4 +1,4 @@
-"""Peak resident memory of ``psengine analyze`` with the engine eicar, which streams."""
+"""Peak resident memory of ``psengine analyze`` in one process, with the engine eicar, which streams."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ def peak(tmp_path) -> Callable[..., int]:
 
     def measure(output_format: str, rows: int, *arguments: str) -> int:
         told = tmp_path / "peak"
-        analyze = ["analyze", "-e", "eicar", "--format", output_format, *arguments]
+        analyze = ["analyze", "-e", "eicar", "--backend", "local", "--format", output_format, *arguments]
         with (tmp_path / "rows").open("w+b") as out:
             command = [sys.executable, str(PEAK), str(told), *analyze]
             ended = subprocess.run(command, stdout=out, check=False, env={**os.environ, "COLUMNS": "300"})

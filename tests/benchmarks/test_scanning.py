@@ -92,7 +92,18 @@ def test_the_whole_program_over_the_same_files(psengine, in_turns, list_of_files
         with written.open("wb") as out:
             began = time.perf_counter()
             ended = subprocess.run(
-                [psengine, "analyze", "--engine", "eicar", "--format", "jsonl", "--files-from", str(list_of_files)],
+                [
+                    psengine,
+                    "analyze",
+                    "-e",
+                    "eicar",
+                    "--backend",
+                    "local",
+                    "--format",
+                    "jsonl",
+                    "--files-from",
+                    list_of_files,
+                ],
                 stdout=out,
                 check=False,
             )
@@ -104,4 +115,10 @@ def test_the_whole_program_over_the_same_files(psengine, in_turns, list_of_files
     assert written.read_bytes().count(b"\n") == len(files)
     assert written.read_bytes().count(b'"verdict":"malicious"') == INFECTED
     median = rounds.median("analyze")
-    figure("`psengine analyze --files-from`, whole program", f"{len(files) / median:,.0f} files/s", "", "", "")
+    figure(
+        "`psengine analyze --backend local --files-from`, whole program",
+        f"{len(files) / median:,.0f} files/s",
+        "",
+        "",
+        "",
+    )
