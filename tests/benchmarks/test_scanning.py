@@ -87,26 +87,12 @@ def test_a_scan_judges_at_least_8_times_the_files_of_the_ancestor(
 def test_the_whole_program_over_the_same_files(psengine, in_turns, list_of_files, files, figure, tmp_path):
     """From the shell to the last line written; no bound of its own beside that of the loop inside it."""
     written = tmp_path / "rows.jsonl"
+    options = ["-e", "eicar", "--backend", "local", "--format", "jsonl", "--files-from", str(list_of_files)]
 
     def analyze() -> float:
         with written.open("wb") as out:
             began = time.perf_counter()
-            ended = subprocess.run(
-                [
-                    psengine,
-                    "analyze",
-                    "-e",
-                    "eicar",
-                    "--backend",
-                    "local",
-                    "--format",
-                    "jsonl",
-                    "--files-from",
-                    list_of_files,
-                ],
-                stdout=out,
-                check=False,
-            )
+            ended = subprocess.run([psengine, "analyze", *options], stdout=out, check=False)
             seconds = time.perf_counter() - began
         assert ended.returncode == 1  # the EICAR files are malicious
         return seconds
@@ -114,11 +100,5 @@ def test_the_whole_program_over_the_same_files(psengine, in_turns, list_of_files
     rounds = in_turns(3, analyze=analyze)
     assert written.read_bytes().count(b"\n") == len(files)
     assert written.read_bytes().count(b'"verdict":"malicious"') == INFECTED
-    median = rounds.median("analyze")
-    figure(
-        "`psengine analyze --backend local --files-from`, whole program",
-        f"{len(files) / median:,.0f} files/s",
-        "",
-        "",
-        "",
-    )
+    what = "`psengine analyze --backend local --files-from`, whole program"
+    figure(what, f"{len(files) / rounds.median('analyze'):,.0f} files/s", "", "", "")
