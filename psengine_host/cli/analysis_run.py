@@ -217,7 +217,14 @@ class _Run:
         }
         if here:
             return Scan(self._host, self._engines, **settled)
-        return ParallelScan(self._host, self._engines, **settled, in_order=not options.unordered, waiting=self._flush)
+        return ParallelScan(
+            self._host,
+            self._engines,
+            **settled,
+            identify_opened=options.identify is not False,
+            in_order=not options.unordered,
+            waiting=self._flush,
+        )
 
     def _finish(self, *, interrupted: bool) -> None:
         """Write the end, once; also where an interrupt came when that was about to begin."""

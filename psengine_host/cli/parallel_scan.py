@@ -67,7 +67,8 @@ class ParallelScan:
         interrupted: Tells whether the user wants to stop: then ``Interrupted`` is raised, also where an engine raises
             ``KeyboardInterrupt``. Whoever makes it say so calls :meth:`wake`.
         ahead: Whether the inputs wait for nobody, as a list that somebody is still writing does.
-        identify: Whether the bounties made here name the mimetype of their artifact.
+        identify: Whether the bounties of files name the mimetype of their artifact.
+        identify_opened: Whether those of what is opened here do: streams, URLs and ``data:`` URIs.
         in_order: Whether the rows come in the order of the inputs, and of the engines for each.
         waiting: Called before the scan waits for the next row.
     """
@@ -83,6 +84,7 @@ class ParallelScan:
         interrupted: Callable[[], bool] = lambda: False,
         ahead: bool = False,
         identify: bool = False,
+        identify_opened: bool = True,
         in_order: bool = True,
         waiting: Callable[[], None] = lambda: None,
     ) -> None:
@@ -99,7 +101,7 @@ class ParallelScan:
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._intake: Intake = IntakeOnDemand(())
         self._couriers = Couriers(host) if deliver else None
-        self._opener = Opener(host.settings, host.spool, host.obtainer, _LIFETIME, identify=identify)
+        self._opener = Opener(host.settings, host.spool, host.obtainer, _LIFETIME, identify=identify_opened)
         self._opening = OpeningAhead(
             self._opener, host.settings.host.timeout, bounties=bounties, opened=self._events.put
         )
@@ -168,7 +170,7 @@ class ParallelScan:
             future = self._host.judge(bounty, engine, artifact)
         except KeyboardInterrupt:
             self._stop_if_interrupted()
-            return interrupted_row(name, engine)
+            return interrupted_row(name, engine, bounty)
         future.add_done_callback(lambda _: self._events.put(None))
         while not future.done():
             self._wait()
@@ -252,7 +254,7 @@ class ParallelScan:
             except KeyboardInterrupt:  # a backend may well judge in this thread
                 self._stop_if_interrupted()
                 line.submitted -= 1
-                judgement.row = interrupted_row(judgement.turn.item.name, line.engine)
+                judgement.row = interrupted_row(judgement.turn.item.name, line.engine, judgement.turn.bounty)
                 self._end(judgement)
             else:
                 future.add_done_callback(judgement.done)

@@ -10,10 +10,11 @@ import msgspec
 from psengine_host.analysis import Analysis, Verdict
 from psengine_host.bounty import Bounty
 from psengine_host.escapes import printable
-from psengine_host.outcome import Failure, Outcome
+from psengine_host.outcome import Failure, FailureKind, Outcome
 
 __all__ = ["Row", "encode", "shown_name"]
 
+_ANSWERS: Final = {"fetch": Analysis.cannot_fetch, FailureKind.ENGINE.value: Analysis.engine_error}
 _SHOWN_URI: Final = 60
 """Characters of a ``data:`` URI that are shown where its artifact is named."""
 
@@ -65,12 +66,14 @@ class Row:
         return cls(artifact, outcome.engine, outcome.bounty, outcome.analysis, error, seconds, size, traceback)
 
     @classmethod
-    def of_error(cls, artifact: str, engine: str, kind: str, message: str, seconds: float = 0.0) -> Row:
-        """The row of an artifact that never became a bounty."""
+    def of_error(
+        cls, artifact: str, engine: str, kind: str, message: str, seconds: float = 0.0, bounty: Bounty | None = None
+    ) -> Row:
+        """The row of an artifact that never became a bounty, or whose answer the host never had."""
         message = printable(message)
-        declined = Analysis.cannot_fetch(message) if kind == "fetch" else Analysis.skipped(message)
-        analysis = Analysis(verdict=Verdict.UNKNOWN, bid=0, metadata=declined.metadata)
-        return cls(artifact, engine, None, analysis, (kind, message), seconds)
+        answer = _ANSWERS.get(kind, Analysis.skipped)(message)
+        analysis = Analysis(verdict=Verdict.UNKNOWN, bid=0, metadata=answer.metadata)
+        return cls(artifact, engine, bounty, analysis, (kind, message), seconds)
 
     @property
     def verdict(self) -> Verdict:

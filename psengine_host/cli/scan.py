@@ -148,16 +148,17 @@ class Scan:
         except KeyboardInterrupt:
             if self._interrupted():
                 raise
-            return interrupted_row(name, engine), None
+            return interrupted_row(name, engine, bounty), None
         size = 0 if artifact is None else artifact.size
         return Row.of_outcome(name, outcome, time.perf_counter() - began, size), outcome
 
 
-def interrupted_row(name: str, engine: str) -> Row:
+def interrupted_row(name: str, engine: str, bounty: Bounty | None) -> Row:
     """The row of an engine that raised what only the user's interrupt is.
 
     Args:
         name: What to call the artifact.
         engine: The engine's name.
+        bounty: The job, where it is known.
     """
-    return Row.of_error(name, engine, FailureKind.ENGINE, "raised KeyboardInterrupt by itself")
+    return Row.of_error(name, engine, FailureKind.ENGINE, "raised KeyboardInterrupt by itself", bounty=bounty)

@@ -1,5 +1,6 @@
 """``psengine analyze``, as its users run it."""
 
+import hashlib
 import json
 import os
 import signal
@@ -768,8 +769,11 @@ class TestInterrupts:
         )
         ended = psengine("analyze", "--backend", "local", "data:,x", "data:,")
         assert ended.code == 3
-        assert ended.rows[0]["error"] == {"kind": "engine", "message": "raised KeyboardInterrupt by itself"}
-        assert ended.rows[1]["error"] is None
+        rude, polite = ended.rows
+        assert rude["error"] == {"kind": "engine", "message": "raised KeyboardInterrupt by itself"}
+        assert rude["analysis"]["metadata"]["comments"] == ["ERROR:ENGINE", "raised KeyboardInterrupt by itself"]
+        assert rude["bounty"]["sha256"] == hashlib.sha256(b"x").hexdigest()
+        assert polite["error"] is None
 
     def test_an_ignored_signal_stays_ignored(self, psengine, engine_site, work):
         engine_site.add("often", OFTEN_SLOW.replace("time.sleep(60)", "open('go').read()"))

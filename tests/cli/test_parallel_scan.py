@@ -351,12 +351,12 @@ class TestOpenedByTheHost:
         assert [row.size for row in rows] == [8, 8, 7, 7, 4, 4]
         assert list(host.spool.folder.iterdir()) == []
 
-    def test_bounties_do_not_expire_in_the_queue_and_name_no_type_that_nobody_asked_for(self, make):
-        scan, host = make()
+    def test_bounties_do_not_expire_in_the_queue_and_name_no_type_that_nobody_wants(self, make):
+        scan, host = make(identify_opened=False)
         list(scan.rows([TextInput("data:,text", "data:,text")]))
         bounty = host.asked[0].bounty
         assert (bounty.duration, bounty.mimetype) == (86_400, None)
-        scan, host = make(identify=True)
+        scan, host = make()  # the engine may ask for it, and here nobody knows
         list(scan.rows([TextInput("data:,text", "data:,text")]))
         assert host.asked[0].bounty.mimetype == "text/plain"
 
