@@ -10,6 +10,7 @@ import select
 import signal
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final, Self
 
 __all__ = ["StuckOutput"]
@@ -23,10 +24,10 @@ AGAIN: Final = 0.25
 class StuckOutput:
     """Gives up the outputs that take nothing more, a while after :meth:`begin`.
 
-    What is written to them from then on goes nowhere. Whoever waits in ``write`` is woken by the signal of a timer,
-    SIGALRM, and Python tries again: with the same descriptor, which leads elsewhere now. The timer is used only from
-    :meth:`begin` to the end of the ``with`` block; in another thread than the main one, where no signals come, not at
-    all.
+    What is written to them from then on goes nowhere. Whoever waits in ``write`` is woken by a signal, SIGALRM, and
+    Python tries again: with the same descriptor, which leads elsewhere now. That is the signal of a timer in the main
+    thread; other threads, which may be writing the log, are sent it. The timer is used only from :meth:`begin` to the
+    end of the ``with`` block; in another thread than the main one, where no signals come, not at all.
 
     Args:
         descriptors: The outputs.
@@ -53,12 +54,17 @@ class StuckOutput:
             signal.signal(signal.SIGALRM, signal.SIG_DFL if self._previous is None else self._previous)
 
     def _look(self, _number: int, _frame: object) -> None:
-        for descriptor in self._descriptors[:]:
-            if not _takes_more(descriptor):
-                self._descriptors.remove(descriptor)
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, descriptor)
-                os.close(nowhere)
+        stuck = [descriptor for descriptor in self._descriptors if not _takes_more(descriptor)]
+        for descriptor in stuck:
+            self._descriptors.remove(descriptor)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
+        if stuck:
+            for thread in threading.enumerate():
+                if thread.ident is not None and thread is not threading.main_thread():
+                    with suppress(ProcessLookupError):
+                        signal.pthread_kill(thread.ident, signal.SIGALRM)
 
 
 def _takes_more(descriptor: int) -> bool:

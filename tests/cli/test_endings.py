@@ -266,6 +266,27 @@ class TestHowItEndsAfterASignal:
         lines = process.stdout.read().split(b"\n")
         assert all(json.loads(line)["artifact"] == "data:,x" for line in lines[:-1])
 
+    @pytest.mark.parametrize("options", [["-v"], ["--only", "benign"]], ids=" ".join)
+    def test_a_standard_error_that_nobody_reads_does_not_hold_it_up(self, psengine, engine_site, options):
+        engine_site.add(  # bounties are shown by the main thread, dead workers by another
+            "fragile",
+            """
+            import os
+            from psengine_host import hookimpl
+            @hookimpl
+            def analyze(artifact):
+                os.abort()
+            """,
+        )
+        arguments = ["analyze", "-j", "2", *options, *["data:,x"] * 1_000]
+        process = psengine.start(*arguments, stdout=subprocess.DEVNULL)
+        fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, 4_096)
+        _wait_for(lambda: _waiting(process.stderr.fileno()) > 3_500)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+        assert time.monotonic() - began < 2 + 3
+
     @pytest.mark.parametrize("options", [["--backend", "local"], ["-j", "2"]], ids=" ".join)
     def test_several_signals_at_once_are_one(self, psengine, engine_site, work, options):
         engine_site.add("hanging", HANGING.replace('"ready"', repr(str(work / "ready"))).replace("== 68", ">= 0"))
