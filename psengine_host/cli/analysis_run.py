@@ -107,7 +107,7 @@ def run_analysis(options: AnalysisOptions, out: IO[str]) -> int:
         with closing(host):
             engines = [engine.name for engine in host.catalog.select(options.engines)]
             try:
-                return _Run(options, host, engines, done, out, interrupts).run()
+                return _Run(options, host, engines, done, out, interrupts, stuck).run()
             except BaseException:
                 host.cancel()  # or closing it would wait for what nobody will see
                 raise
@@ -122,6 +122,7 @@ class _Run:
         done: Done | None,
         out: IO[str],
         interrupts: Interrupts,
+        stuck: StuckOutput,
     ) -> None:
         self._options = options
         self._host = host
@@ -129,6 +130,7 @@ class _Run:
         self._done = done
         self._out = out
         self._interrupts = interrupts
+        self._stuck = stuck
         self._tally = Tally()
         self._skipped = Skipped()
         self._surprised = False
@@ -202,6 +204,7 @@ class _Run:
         for row in self._scan.interrupt():
             self._tally.add(row)
             self._show(row, writer, progress)
+            self._stuck.advance()
 
     def _scan_of(self, backend: Backend) -> Scan | ParallelScan:
         """One after another where the engines are in this process, otherwise many at a time."""

@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import os
 import select
 import signal
+import termios
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Final, Self
@@ -16,13 +20,13 @@ from typing import Any, Final, Self
 __all__ = ["StuckOutput"]
 
 PATIENCE: Final = 1.0
-"""Seconds from the wish to end until an output that takes nothing is given up."""
-AGAIN: Final = 0.25
-"""Seconds between two looks from then on."""
+"""Seconds in which an output takes nothing, after the wish to end, until it is given up."""
+LOOK: Final = 0.2
+"""Seconds between two looks."""
 
 
 class StuckOutput:
-    """Gives up the outputs that take nothing more, a while after :meth:`begin`.
+    """Gives up the outputs that take nothing more, a while after :meth:`begin`. Who reads slowly gets all.
 
     What is written to them from then on goes nowhere. Whoever waits in ``write`` is woken by a signal, SIGALRM, and
     Python tries again: with the same descriptor, which leads elsewhere now. That is the signal of a timer in the main
@@ -35,6 +39,8 @@ class StuckOutput:
 
     def __init__(self, descriptors: Iterable[int]) -> None:
         self._descriptors = list(descriptors)
+        self._written = 0
+        self._seen: dict[int, tuple[object, float]] = {}
         self._previous: Any = None
         self._begun = False
 
@@ -43,7 +49,12 @@ class StuckOutput:
         if not self._begun and threading.current_thread() is threading.main_thread():
             self._begun = True
             self._previous = signal.signal(signal.SIGALRM, self._look)
-            signal.setitimer(signal.ITIMER_REAL, PATIENCE, AGAIN)
+            signal.setitimer(signal.ITIMER_REAL, LOOK, LOOK)
+            self._seen = {descriptor: (self._state(descriptor), time.monotonic()) for descriptor in self._descriptors}
+
+    def advance(self) -> None:
+        """Something more has been written: somebody reads, however slowly."""
+        self._written += 1
 
     def __enter__(self) -> Self:
         return self
@@ -54,7 +65,7 @@ class StuckOutput:
             signal.signal(signal.SIGALRM, signal.SIG_DFL if self._previous is None else self._previous)
 
     def _look(self, _number: int, _frame: object) -> None:
-        stuck = [descriptor for descriptor in self._descriptors if not _takes_more(descriptor)]
+        stuck = [descriptor for descriptor in self._descriptors if self._is_stuck(descriptor)]
         for descriptor in stuck:
             self._descriptors.remove(descriptor)
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -65,6 +76,28 @@ class StuckOutput:
                 if thread.ident is not None and thread is not threading.main_thread():
                     with suppress(ProcessLookupError):
                         signal.pthread_kill(thread.ident, signal.SIGALRM)
+
+    def _is_stuck(self, descriptor: int) -> bool:
+        state, now = self._state(descriptor), time.monotonic()
+        before, since = self._seen.get(descriptor, (None, now))
+        if state != before or _takes_more(descriptor):
+            self._seen[descriptor] = (state, now)
+            return False
+        return now - since >= PATIENCE
+
+    def _state(self, descriptor: int) -> object:
+        """What is another one as soon as somebody reads."""
+        return self._written, _waiting(descriptor)
+
+
+def _waiting(descriptor: int) -> int:
+    """Bytes in a pipe that nobody has read yet; 0 where that cannot be said."""
+    count = array.array("i", [0])
+    try:
+        fcntl.ioctl(descriptor, termios.FIONREAD, count)
+    except OSError:
+        return 0
+    return count[0]
 
 
 def _takes_more(descriptor: int) -> bool:

@@ -266,6 +266,34 @@ class TestHowItEndsAfterASignal:
         lines = process.stdout.read().split(b"\n")
         assert all(json.loads(line)["artifact"] == "data:,x" for line in lines[:-1])
 
+    def test_who_reads_slowly_gets_all(self, psengine, engine_site, work):
+        engine_site.add(
+            "waiting",
+            f"""
+            import pathlib, time
+            from psengine_host import Analysis, hookimpl
+            FOLDER = pathlib.Path({str(work)!r})
+            @hookimpl
+            def analyze(artifact):
+                if artifact.size == 0:  # the first, which all rows wait for
+                    while not (FOLDER / "go").exists():
+                        time.sleep(0.01)
+                elif artifact.size == 2:  # the last
+                    (FOLDER / "go").touch()
+                return Analysis.benign(comments=["x" * 900])
+            """,
+        )
+        uris = ["data:,", *["data:,x"] * 500, "data:,xx"]
+        process = psengine.start("analyze", "-j", "2", "--format", "json", *uris)
+        _wait_for(lambda: _waiting(process.stdout.fileno()) > 50_000)
+        process.send_signal(signal.SIGTERM)
+        read = b""
+        while chunk := os.read(process.stdout.fileno(), 20_000):
+            read += chunk
+            select.select([], [], [], 0.1)  # four seconds for all of it: a pipe that is full at every look
+        assert process.wait(60) == 143
+        assert len(json.loads(read)) >= 500
+
     @pytest.mark.parametrize("options", [["-v"], ["--only", "benign"]], ids=" ".join)
     def test_a_standard_error_that_nobody_reads_does_not_hold_it_up(self, psengine, engine_site, options):
         engine_site.add(  # bounties are shown by the main thread, dead workers by another
