@@ -151,8 +151,9 @@ def command(state: State, /, artifacts: tuple[str, ...], **options: Any) -> int:
     from psengine_host.cli.backend_choice import choose_backend
 
     jobs = options.pop("jobs")
+    timeout = options.pop("timeout")
     settings = state.settings(
-        {"host.timeout": options.pop("timeout"), "workers.count": jobs}, otherwise={"workers.patience": PATIENCE}
+        {"host.timeout": timeout, "workers.count": jobs}, otherwise={"workers.patience": PATIENCE}
     )
     options["backend"] = choose_backend(
         options["backend"],
@@ -162,6 +163,7 @@ def command(state: State, /, artifacts: tuple[str, ...], **options: Any) -> int:
         listed=options["files_from"] is not None,
         recursive=options["recursive"],
         kind=options["kind"],
+        limited=timeout is not None,
         confined=settings.workers.is_confined,
     )
     chosen = AnalysisOptions(settings=settings, debug=state.debug, artifacts=artifacts, **options)

@@ -25,6 +25,7 @@ def choose_backend(
     listed: bool,
     recursive: bool,
     kind: str,
+    limited: bool,
     confined: bool,
 ) -> str:
     """The name of the backend.
@@ -37,6 +38,7 @@ def choose_backend(
         listed: Whether a list names more of them.
         recursive: Whether folders are scanned with all that is below them.
         kind: What the arguments are.
+        limited: Whether ``--timeout`` asks for a limit, which only a process of its own can be held to.
         confined: Whether the settings have an engine run in a sandbox, which only a process of its own can be in.
 
     Raises:
@@ -57,7 +59,7 @@ def choose_backend(
     several = listed or len(artifacts) > 1
     if not several and recursive:
         several = any(is_folder(one, cast("Kind", kind)) for one in artifacts)
-    return PROCESS if (several or confined) and _processes_work_here() else LOCAL
+    return PROCESS if (several or limited or confined) and _processes_work_here() else LOCAL
 
 
 def _processes_work_here() -> bool:

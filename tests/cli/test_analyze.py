@@ -421,7 +421,7 @@ class TestTimeout:
                 return Analysis.benign()
             """,
         )
-        ended = psengine("analyze", "--timeout", "200ms", "data:,x")
+        ended = psengine("analyze", "--backend", "local", "--timeout", "200ms", "data:,x")
         assert (ended.code, ended.row["analysis"]["verdict"]) == (0, "benign")
         assert "psengine: WARNING: engine slow took 0." in ended.err
         assert "longer than its limit" in ended.err

@@ -250,6 +250,23 @@ class TestRows:
         assert ended.rows[1]["error"]["kind"] == "worker-lost"
         assert "SIGSEGV" in ended.rows[1]["error"]["message"]
 
+    @pytest.mark.parametrize("options", [["--timeout", "0.5s"], ["-j", "1", "--timeout", "0.5s"]])
+    def test_a_limit_holds_for_a_single_artifact_too(self, psengine, engine_site, work, options):
+        engine_site.add(
+            "hanging",
+            """
+            import signal
+            from psengine_host import hookimpl
+            @hookimpl
+            def analyze():
+                signal.pause()
+            """,
+        )
+        write(work, a="x")
+        ended = psengine("analyze", *options, "a")
+        assert (ended.code, ended.row["error"]["kind"]) == (3, "timeout")
+        assert ended.row["analysis"]["metadata"]["comments"][0] == "ERROR:TIMEOUT"
+
     @pytest.mark.parametrize("hook", ["setup", "open_session"])
     def test_an_engine_that_cannot_start_says_so_in_its_rows_as_in_one_process(self, psengine, engine_site, work, hook):
         engine_site.add(
