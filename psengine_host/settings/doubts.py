@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 from psengine_host.errors import nearest, printable_name
 from psengine_host.logs.secrets import secrets_in
+from psengine_host.quantities import format_size
 from psengine_host.settings.origins import DEFAULT, Origin
 from psengine_host.settings.reading import Examined
 from psengine_host.settings.sections import KINDS
@@ -19,6 +21,8 @@ __all__ = ["UNUSED", "doubts"]
 
 UNUSED: Final = ("celery", "webhook")
 """Sections, and single settings, that nothing in this version uses."""
+_BARE_WORKER: Final = 40_000_000
+"""Bytes of memory that a worker takes with an engine that has nothing."""
 _OPEN = stat.S_IRGRP | stat.S_IROTH
 
 
@@ -75,6 +79,18 @@ def _of_workers(examined: Examined, installed: Collection[str]) -> Iterator[str]
     for key, path in interpreters.items():
         if path is not None and (reason := _no_program(path)):
             yield f"{examined.origins[key]}: {printable_name(key)}: {printable_name(path)}: {reason}"
+    sandboxes = {"workers.sandbox": examined.values.get("workers.sandbox")}
+    sandboxes |= {f"workers.{name}.sandbox": table.get("sandbox") for name, table in tables.items()}
+    for key, sandbox in sandboxes.items():
+        if sandbox == "bwrap" and shutil.which("bwrap") is None:
+            told = "bwrap is not installed (Debian: package bubblewrap)"
+            yield f"{examined.origins[key]}: {printable_name(key)}: {told}"
+    limits = {"workers.max_memory": examined.values.get("workers.max_memory")}
+    limits |= {f"workers.{name}.max_memory": table.get("max_memory") for name, table in tables.items()}
+    for key, limit in limits.items():
+        if limit and limit < _BARE_WORKER:
+            told = f"a worker takes {format_size(_BARE_WORKER)} with nothing to do, and would be replaced all the time"
+            yield f"{examined.origins[key]}: {printable_name(key)}: {told}"
 
 
 def _no_program(path: str) -> str:

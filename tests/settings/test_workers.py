@@ -270,6 +270,22 @@ class TestDoubts:
         doubted = told(path, "yara", "eicar", PSENGINE_WORKERS_PYTHON="/gone/python")
         assert doubted[0] == "PSENGINE_WORKERS_PYTHON: workers.python: /gone/python: no such file"
 
+    def test_a_sandbox_that_there_is_not(self, written, monkeypatch, tmp_path):
+        path = written('[workers.eicar]\nsandbox = "bwrap"\n[workers.yara]\nsandbox = "none"\n')
+        monkeypatch.setenv("PATH", str(tmp_path))
+        expected = "workers.eicar.sandbox: bwrap is not installed (Debian: package bubblewrap)"
+        assert told(path, "yara", "eicar") == [expected]
+        (tmp_path / "bwrap").write_text("#!/bin/sh")
+        (tmp_path / "bwrap").chmod(0o700)
+        assert told(path, "yara", "eicar") == []
+
+    def test_less_memory_than_a_worker_with_nothing_to_do_has(self, written):
+        path = written('workers.max_memory = 0\nworkers.eicar.max_memory = "5 MB"\nworkers.yara.max_memory = "1 GB"\n')
+        expected = (
+            "workers.eicar.max_memory: a worker takes 40 MB with nothing to do, and would be replaced all the time"
+        )
+        assert told(path, "yara", "eicar") == [expected]
+
 
 class TestShown:
     def test_each_setting_of_an_engine_with_its_origin(self, written):
