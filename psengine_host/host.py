@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future, wait
@@ -98,6 +99,7 @@ class Host:
         self._wrappers: list[Wrapper] | None = None
         self._closed = False
         self._cancelled = False
+        self._closers: set[int] = set()
         self._deliveries: set[Future[Delivery]] = set()
         self.observers = Observers(observers, self._context, timeout=settings.host.observer_timeout)
         services = BackendServices(
@@ -133,7 +135,8 @@ class Host:
         """Have one thing judged; a bounty's answer is delivered to its ``response_url``.
 
         The result may be ignored: the delivery does not depend on anybody waiting for it. It is tried once, in the
-        background, and a failure of it is logged.
+        background, and a failure of it is logged. A callback of the future has to be quick: with the process backend
+        it runs in the thread that all workers depend on, their time limits included.
 
         Args:
             target: A path, bytes, an artifact or a bounty.
@@ -309,15 +312,36 @@ class Host:
 
         The wait is limited by the setting ``host.close_timeout``; what was not delivered or heard by then is counted in
         the log.
+
+        Raises:
+            UsageError: This is a callback of a future, which the backend would wait for; nothing is closed.
         """
-        self._closed = True
+        closer = threading.get_ident()
+        if closer in self._closers:  # a signal handler in the middle of it
+            return
+        self._closers.add(closer)
+        was_closed, self._closed = self._closed, True
         deadline = time.monotonic() + self.settings.host.close_timeout
         try:
             self.backend.close()
+        except UsageError:  # it cannot be closed from here, and is of use as before
+            self._closed = was_closed
+            raise
+        except BaseException:
+            self._finish(deadline)
+            raise
+        else:
+            self._finish(deadline)
         finally:
+            self._closers.discard(closer)
+
+    def _finish(self, deadline: float) -> None:
+        """What is left to be done at the end, when nothing is judged any more."""
+        try:
             late = wait(self._deliveries, timeout=max(0.0, deadline - time.monotonic())).not_done
             if late:
                 logger.error("%d answers were not delivered in the time there is at the end", len(late))
+        finally:
             self.fetcher.close()
             self.observers.close(deadline)
             self.obtainer.close()
@@ -339,7 +363,11 @@ class Host:
             artifact = Artifact.from_bytes(target, spool=self.spool)
         else:
             artifact = Artifact.from_path(target)
-        future = self.judge(self.bounty_for(artifact), name, artifact)
+        try:
+            future = self.judge(self.bounty_for(artifact), name, artifact)
+        except BaseException:
+            artifact.close()
+            raise
         future.add_done_callback(lambda _: artifact.close())
         return future
 
@@ -364,6 +392,8 @@ class Host:
             return future
 
         def end(future: Future[Outcome]) -> None:
+            if ended.cancelled():
+                return
             if self._cancelled and future.cancelled():
                 ended.cancel()
                 return

@@ -29,6 +29,9 @@ __all__ = ["ProcessBackend"]
 _HASTE: Final = 1.0
 """Seconds that sessions and homes have for their end when all was cancelled."""
 
+_AGAIN: Final = 0.1
+"""Seconds until an engine has its turn again where that failed."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -54,7 +57,9 @@ class ProcessBackend:
         self._services = services
         self._process = os.getpid()
         self._fleets: dict[str, Fleet] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may close what its own thread is about to use
+        self._closer: int | None = None
+        self._over = threading.Event()
         self._started = False
         self._closed = False
         self._cancelled = False
@@ -121,20 +126,31 @@ class ProcessBackend:
         """Let what was submitted come to its end, and end all sessions and homes.
 
         After :meth:`cancel` they have a second for it, otherwise what the setting ``host.close_timeout`` says; then
-        they are killed. What was submitted may take as long as it may.
+        they are killed. What was submitted may take as long as it may. Who closes while another thread does waits for
+        that. A close that is interrupted, by Ctrl-C say, kills what is left.
 
         Raises:
             UsageError: This is a callback of a future.
         """
         if is_in_loop():
             raise UsageError("a callback of a future cannot close the host: leave that to who made it")
+        if os.getpid() != self._process:
+            return
         with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-        if self._is_running():
-            self._end()
-        atexit.unregister(self._abort)
+            first = not self._closed
+            if first:
+                self._closed = True
+                self._closer = threading.get_ident()
+        if not first:
+            if self._closer != threading.get_ident():  # else this is a signal handler in the middle of it
+                self._over.wait()
+            return
+        try:
+            if self._is_running():
+                self._end()
+        finally:
+            self._over.set()
+            atexit.unregister(self._abort)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -154,6 +170,8 @@ class ProcessBackend:
             fleet = self._fleets.get(engine)
             if fleet is None:
                 fleet = self._fleets[engine] = Fleet(self._services.catalog[engine], self._about)
+            if self._closed:  # by a signal handler, just now
+                raise UsageError("the backend is closed: nothing can be judged any more")
             return fleet
 
     def _is_running(self) -> bool:
@@ -164,7 +182,11 @@ class ProcessBackend:
         hurried = False
         working = False
         for fleet in tuple(self._fleets.values()):
-            soonest = min(soonest, fleet.tick(now))
+            try:
+                soonest = min(soonest, fleet.tick(now))
+            except Exception:  # the others have their turn all the same
+                logger.exception("engine %s: the process backend failed, and goes on", fleet.name)
+                soonest = min(soonest, now + _AGAIN)
             working = working or fleet.is_working
             hurried = hurried or fleet.is_hurried()
         self._loop.unhurried = working and not hurried
@@ -188,18 +210,20 @@ class ProcessBackend:
                 fleet.close(closed(fleet))
 
         patience = _HASTE if self._cancelled else self._services.settings.host.close_timeout
-        if fleets:
-            self._loop.call(begin)
-            until: float | None = None
-            while not over.wait(0.05 if until is None else max(0.0, min(0.05, until - time.monotonic()))):
-                if until is None and not any(fleet.is_working for fleet in fleets):
-                    until = time.monotonic() + patience
-                if until is not None and time.monotonic() >= until:
-                    logger.error("the engines did not end within %g s, and are killed", patience)
-                    break
-        self._in_loop(self._wind_up, None)
-        self._loop.stop()
-        self._loop.thread.join()
+        try:
+            if fleets:
+                self._loop.call(begin)
+                until: float | None = None
+                while not over.wait(0.05 if until is None else max(0.0, min(0.05, until - time.monotonic()))):
+                    if until is None and not any(fleet.is_working for fleet in fleets):
+                        until = time.monotonic() + patience
+                    if until is not None and time.monotonic() >= until:
+                        logger.error("the engines did not end within %g s, and are killed", patience)
+                        break
+        finally:
+            self._in_loop(self._wind_up, None)
+            self._loop.stop()
+            self._loop.thread.join()
 
     def _cancel_fleets(self) -> None:
         for fleet in self._fleets.values():

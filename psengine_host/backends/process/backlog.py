@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from psengine_host.backends.process.pending import Pending
 
@@ -41,14 +41,23 @@ class Backlog:
             if pending in waiting:
                 waiting.remove(pending)
 
+    def take(self, wanted: Callable[[Pending], bool]) -> list[Pending]:
+        """Take out all that are wanted, in time that grows with how many wait, however many these are."""
+        taken: list[Pending] = []
+        for waiting in self._all():
+            found = [pending for pending in waiting if wanted(pending)]
+            if found:
+                out = set(map(id, found))
+                kept = [pending for pending in waiting if id(pending) not in out]
+                waiting.clear()
+                waiting.extend(kept)
+                taken += found
+        return taken
+
     def clear(self) -> None:
         """Forget everything."""
         for waiting in self._all():
             waiting.clear()
-
-    def __iter__(self) -> Iterator[Pending]:
-        """Everything; what is iterated over may be taken out meanwhile."""
-        return iter([pending for waiting in self._all() for pending in waiting])
 
     def _all(self) -> tuple[collections.deque[Pending], ...]:
         return self.unprepared, self.queue, self.retries

@@ -49,6 +49,8 @@ _SILENT: Final = 0.5
 """Seconds that a process may go on with its channel closed: mostly it is about to end."""
 _DRAINED: Final = 1 << 20
 """Bytes of output that are still read when a process has ended: a stray that writes without end may hold the pipe."""
+_LAST_LOOKS: Final = 64
+"""Times that the channel is read when a process has ended: a stray that writes without end may hold that too."""
 _LONGEST_NAME: Final = 200
 """Characters of a logger's name that are looked at."""
 
@@ -105,13 +107,18 @@ class Child:
         self._discard = discard
         self._sandboxed = sandboxed
         self._reader = FrameReader(max(longest + _ROOM, _LONGEST_OTHER))
-        self._waiting: collections.deque[bytes] = collections.deque()
+        self._waiting: collections.deque[memoryview] = collections.deque()
         self._closed = False
         self._pidfd: int | None = None
         self._killed = False
         self._output = OutputLog(engine, where)
         ours, theirs = socket.socketpair()
-        reader, writer = os.pipe()
+        try:
+            reader, writer = os.pipe()
+        except BaseException:
+            ours.close()
+            theirs.close()
+            raise
         try:
             self._number = keeping.spawn(self, command, folder, limits, theirs, writer)
         except BaseException:
@@ -162,7 +169,7 @@ class Child:
         if self._closed:
             return False
         if self._waiting:
-            self._waiting.append(data)
+            self._waiting.append(memoryview(data))
             return True
         try:
             sent = self._channel.send(data)
@@ -171,7 +178,7 @@ class Child:
         except OSError:  # any of several errors; what it has sent before is still read
             return False
         if sent < len(data):
-            self._waiting.append(data[sent:])
+            self._waiting.append(memoryview(data)[sent:])
             self._loop.also_writable(self._channel.fileno(), True)
         return True
 
@@ -181,6 +188,9 @@ class Child:
             return
         self._killed = True
         self.why = self.why or why
+        self._end_it()
+
+    def _end_it(self) -> None:
         if self._pidfd is not None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
@@ -188,12 +198,12 @@ class Child:
 
     # --- the keeper tells -------------------------------------------------------------------------------------------
 
-    def spawned(self, process: int, pidfd: int) -> None:
+    def spawned(self, process: int, pidfd: int | None) -> None:
         """It runs."""
         self.process = process
         self._pidfd = pidfd
         if self._killed:
-            self._keeping.kill(self._number)
+            self._end_it()
 
     def not_spawned(self, reason: str) -> None:
         """It does not run."""
@@ -205,19 +215,23 @@ class Child:
         if self._sandboxed and code is not None and (number := signal_of(code)) is not None:
             code = -number  # bwrap itself ends with an exit code
         self.exit_code = code
-        while not self._closed and self._receive():
-            pass
-        self._drain()
-        self.fate = self.why or death(code)
-        self._end()
+        try:
+            for _ in range(_LAST_LOOKS):
+                if self._closed or not self._receive():
+                    break
+            self._drain()
+        finally:
+            self.fate = self.why or death(code)
+            self._end()
 
     def _end(self) -> None:
-        self._close_channel()
         self.abandon()
-        self._output.close()
         self.process = None
-        self._discard(self.folder)
-        self._owner.gone(self)
+        try:
+            self._output.close()
+            self._discard(self.folder)
+        finally:  # whatever a handler of the log does, who waits for its end is told
+            self._owner.gone(self)
 
     def abandon(self) -> None:
         """Close all descriptors."""

@@ -9,7 +9,6 @@ from datetime import timedelta
 from psengine_host.analysis import Analysis
 from psengine_host.artifacts import Artifact
 from psengine_host.backends.process.answers import without_worker
-from psengine_host.backends.process.backlog import Backlog
 from psengine_host.backends.process.pending import FILE_LIFETIME, Pending
 from psengine_host.backends.process.standing import Standing
 from psengine_host.backends.process.surroundings import Surroundings
@@ -33,7 +32,6 @@ class Endings:
     Args:
         profile: What is known of the engine at first.
         about: What all engines share.
-        backlog: What waits.
         policy: How bids are computed.
         heard: Is told of each outcome.
     """
@@ -42,20 +40,20 @@ class Endings:
         self,
         profile: EngineProfile,
         about: Surroundings,
-        backlog: Backlog,
         policy: BidPolicy,
         heard: Callable[[Outcome], object],
     ) -> None:
         self.unfinished: dict[int, Pending] = {}
         self.profile = profile
         self._about = about
-        self._backlog = backlog
         self._policy = policy
         self._heard = heard
 
     def resolve(self, pending: Pending, outcome: Outcome | FileOutcome) -> None:
-        """End one with its outcome."""
+        """End one with its outcome, unless it has ended already."""
         self.unfinished.pop(pending.number, None)
+        if pending.ended:
+            return
         pending.resolve(outcome)
         self._heard(outcome.outcome if isinstance(outcome, FileOutcome) else outcome)
 
@@ -102,7 +100,6 @@ class Endings:
         if pending.bounty is not None:
             self.resolve(pending, end(pending.bounty))
             return
-        self._backlog.remove(pending)
         made: list[FileOutcome] = []
         failed: list[BaseException] = []
 

@@ -51,6 +51,8 @@ _SWEEP: Final = 0.25
 """Seconds between two looks at what waits in vain."""
 _STALL: Final = 0.02
 """Seconds until it is looked again whether something waits behind a slow bounty."""
+_LARGE: Final = 1 << 20
+"""Bytes of messages after which a worker is given nothing more ahead."""
 _EVER: Final = 1e9
 """Seconds that no bounty takes."""
 
@@ -88,7 +90,6 @@ class Fleet:
         self._ends = Endings(
             EngineProfile.unknown(engine.name, engine.version),
             surroundings,
-            self._backlog,
             self._policy,
             self._home.tell,
         )
@@ -114,6 +115,13 @@ class Fleet:
         self._number += 1
         pending.number = self._number
         self._ends.unfinished[pending.number] = pending
+        try:
+            self._take(pending)
+        except Exception as error:
+            logger.exception("engine %s: what was submitted could not be taken in", self.name)
+            self._ends.fail(pending, error)
+
+    def _take(self, pending: Pending) -> None:
         if isinstance(self._engine, BrokenEngine):
             engine = self._engine
             broken = f"engine {engine.name} ({engine.origin}) is broken: {engine.reason}"
@@ -251,7 +259,7 @@ class Fleet:
             room = worker.room(most - worker.done if most else len(queue) + len(worker.in_hand))
             share = -(-len(queue) // (len(takers) - place))
             count = min(room, share, len(queue))
-            if count > 0:
+            if count > 0 and (worker.child is None or not worker.child.queued):
                 self._give(worker, [queue.popleft() for _ in range(count)], now)
 
     def _try_again(self, takers: list[Worker], now: float) -> list[Worker]:
@@ -274,6 +282,8 @@ class Fleet:
         while retries and free:
             if self._give(free[0], [retries.popleft()], now):
                 free.pop(0).alone = True
+            elif free[0].deaf:  # it has just died, and what it was to do is among the retries again
+                free.pop(0)
         takers = [worker for worker in takers if not worker.alone]
         if retries and takers and not fails and not self._crew.fresh:
             spare = takers.pop(0)
@@ -283,8 +293,12 @@ class Fleet:
 
     def _give(self, worker: Worker, chosen: list[Pending], now: float) -> bool:
         frames = []
+        size = 0
         was_idle = not worker.in_hand
-        for pending in chosen:
+        for place, pending in enumerate(chosen):
+            if size > _LARGE:  # it is kept here until the worker reads it
+                self._backlog.put_back(chosen[place:])
+                break
             if pending.done:  # cancelled
                 self._ends.drop(pending)
             elif now >= pending.expires:
@@ -292,9 +306,12 @@ class Fleet:
             else:
                 try:
                     frames.append(framed(encode(pending.message())))
-                except ArtifactError as error:
+                except Exception as error:
+                    if not isinstance(error, ArtifactError):
+                        logger.exception("engine %s: %s cannot be handed to a worker", self.name, pending.name)
                     self._ends.without_worker(pending, Failure(FailureKind.FETCH, reason(error)))
                     continue
+                size += len(frames[-1])
                 pending.holder = worker
                 worker.in_hand[pending.number] = pending
         if frames and worker.child is not None:
@@ -352,15 +369,18 @@ class Fleet:
         hopeless = down is not None and (
             self._closing or (patience is not None and now - down >= patience) or isinstance(self._engine, BrokenEngine)
         )
-        for pending in self._backlog:
+
+        def in_vain(pending: Pending) -> bool:
+            return (
+                pending.done or hopeless or (down is not None and now >= pending.waits_until) or now >= pending.expires
+            )
+
+        for pending in self._backlog.take(in_vain):
             if pending.done:
-                self._backlog.remove(pending)
                 self._ends.drop(pending)
             elif hopeless or (down is not None and now >= pending.waits_until):
-                self._backlog.remove(pending)
                 self._ends.unavailable(pending, self._standing)
-            elif now >= pending.expires:
-                self._backlog.remove(pending)
+            else:
                 self._ends.expired(pending, now)
 
     # --- messages ---------------------------------------------------------------------------------------------------
@@ -389,6 +409,7 @@ class Fleet:
                     del worker.in_hand[number]
                 elif not worker.leaving:  # else all that it had may have been taken from it
                     raise Misplaced("it gave back what nobody wanted back")
+            self._rests(worker)
         elif isinstance(message, Retiring):
             if not worker.done:
                 raise Misplaced("it wanted to be replaced and had done nothing")
@@ -419,14 +440,12 @@ class Fleet:
         worker.done += 1
         worker.took(result.seconds + result.prepare)
         worker.head_since = self._loop.now
-        if not worker.in_hand:
-            worker.alone = False
-            most = self._settings.max_tasks_per_worker
-            if worker.leaving or (most and worker.done >= most):
-                self._crew.release(worker)
+        self._rests(worker)
         if pending.done or pending.number not in self._ends.unfinished:
             self._ends.drop(pending)  # cancelled meanwhile, or ended with another worker
             return
+        if pending.holder is not worker:  # it was to be done by another, and perhaps waits for one
+            self._backlog.remove(pending)
         pending.holder = None
         if outcome is not None:
             self._ends.resolve(pending, outcome)
@@ -435,6 +454,15 @@ class Fleet:
         else:
             failure = result.failure or Failure(FailureKind.ENGINE, "answered without a word on the file")
             self._ends.without_worker(pending, failure)
+
+    def _rests(self, worker: Worker) -> None:
+        """Let a worker go that has nothing left to do, where it is to go."""
+        if worker.in_hand:
+            return
+        worker.alone = False
+        most = self._settings.max_tasks_per_worker
+        if worker.leaving or (most and worker.done >= most):
+            self._crew.release(worker)
 
     def _outcome(self, worker: Worker, pending: Pending, result: Result) -> Outcome | FileOutcome | None:
         """What a result says, or None where it says nothing of the file.

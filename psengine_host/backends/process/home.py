@@ -7,6 +7,7 @@ first worker, and there is no home.
 from __future__ import annotations
 
 import collections
+import itertools
 import logging
 import math
 from typing import Final, Protocol
@@ -29,8 +30,14 @@ from psengine_host.outcome import FailureKind, Outcome
 
 __all__ = ["EngineHome", "HomeOwner"]
 
+_ENDING: Final = 10.0
+"""Seconds that a process has for its end which was only to find out whether there is a home."""
 _MOST_HEARD: Final = 10_000
 """Outcomes that wait for the author's callbacks at most; beyond that they are counted as missed."""
+_LONG_URI: Final = 1 << 12
+"""Characters of an artifact's URI that are not counted: with as many as may wait, they are no more than may be."""
+_MOST_OF_URIS: Final = 1 << 26
+"""Characters of the URIs of all that waits: a ``data:`` URI may have many megabytes."""
 
 logger = logging.getLogger(__name__)
 
@@ -131,9 +138,11 @@ class EngineHome:
         self._reason = self._traceback = ""
         self._loaded = self.is_up = False
         child = self.child = self._owner.start_home(known=self.needed is not None)
-        if child is not None:
-            self.since = now
-            self._loop.at(now + self._limit, lambda: self._is_late(child))
+        if child is None:
+            self._next_start = now + standing.FIRST_BACKOFF
+            return self._next_start
+        self.since = now
+        self._loop.at(now + self._limit, lambda: self._is_late(child))
         return math.inf
 
     def _is_late(self, child: Child) -> None:
@@ -175,6 +184,7 @@ class EngineHome:
             # Limits and the sandbox are for workers: this process has only found out that there is a home.
             self.child = None
             child.send(Stop())
+            self._loop.at(self._loop.now + _ENDING, lambda: child.kill("it did not end when it was told to"))
         else:
             child.send(SetUp())
 
@@ -185,13 +195,20 @@ class EngineHome:
         home = self.child if self.is_up else None
         if home is None and outcome.failure is not None and outcome.failure.kind is FailureKind.UNAVAILABLE:
             return  # the engine has not got so far that it could hear
-        if len(self._sent) + len(self._unheard) >= _MOST_HEARD:
+        if len(self._sent) + len(self._unheard) >= _MOST_HEARD or self._is_too_much(outcome):
             self._missed += 1
         elif home is None:
             self._unheard.append(outcome)
         else:
             self._sent.append(outcome)
             home.send(heard(outcome))
+
+    def _is_too_much(self, outcome: Outcome) -> bool:
+        size = len(outcome.bounty.artifact_uri)
+        if size <= _LONG_URI:
+            return False
+        waiting = itertools.chain(self._sent, self._unheard)
+        return size + sum(len(other.bounty.artifact_uri) for other in waiting) > _MOST_OF_URIS
 
     # --- ending -----------------------------------------------------------------------------------------------------
 
@@ -205,6 +222,9 @@ class EngineHome:
         was_up, self.is_up = self.is_up, False
         self.child = None
         if self._stopped:
+            if child.exit_code != 0:  # else it has told itself what it missed
+                self._missed += len(self._sent)
+            self._sent.clear()
             return
         # What a callback died over is not tried again, and what had not come to its turn is.
         self._unheard.extendleft(reversed(self._sent))

@@ -191,8 +191,12 @@ class _Keeper:
         if not data:
             self._end()
         message = _decode(data)
-        if isinstance(message, Spawn):
+        if isinstance(message, Spawn) and len(descriptors) == 2:
             return self._spawn(message, *descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if isinstance(message, Spawn):
+            self._tell(SpawnFailed(message.number, "the keeper can open no more files"))
         if isinstance(message, Kill):
             for process, number in self._numbers.items():
                 if number == message.number:
@@ -213,7 +217,11 @@ class _Keeper:
         os.close(channel)
         os.close(output)
         self._numbers[process] = message.number
-        pidfd = os.pidfd_open(process)  # it cannot have been reaped: only this thread does that
+        try:
+            pidfd = os.pidfd_open(process)  # it cannot have been reaped: only this thread does that
+        except OSError:  # no more files can be opened: it goes without
+            self._tell(Spawned(message.number, process))
+            return False
         try:
             self._tell(Spawned(message.number, process), pidfd)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -47,8 +48,8 @@ logger = logging.getLogger(__name__)
 class Kept(Protocol):
     """A process that the keeper has."""
 
-    def spawned(self, process: int, pidfd: int) -> None:
-        """It runs; the descriptor is the callee's."""
+    def spawned(self, process: int, pidfd: int | None) -> None:
+        """It runs; the descriptor is the callee's, and None where this process can have no more."""
 
     def not_spawned(self, reason: str) -> None:
         """It does not run, and will not."""
@@ -101,8 +102,14 @@ class Keeping:
     @property
     def process(self) -> int | None:
         """The keeper's process id; None where there is none."""
-        # The program that was started is its guard.
-        return None if self._process is None else next(iter(linux.children_of(self._process.pid)), None)
+        guard = self._process  # the program that was started
+        if guard is None:
+            return None
+        for child in linux.children_of(guard.pid):
+            with contextlib.suppress(ProcessLookupError):
+                if os.getsid(child) == guard.pid:  # else it is what a keeper that was killed has left to its guard
+                    return child
+        return None
 
     def spawn(
         self, kept: Kept, command: list[str], folder: str, limits: Limits, channel: socket.socket, output: int
@@ -135,7 +142,8 @@ class Keeping:
     def kill(self, number: int) -> None:
         """Kill a process with its group; one that is gone is no error."""
         if number in self._kept:
-            with contextlib.suppress(OSError):  # then all of them die anyway, and are told so
+            # Where the keeper is dead, all of them die anyway; where its socket is full, the pidfd was enough.
+            with contextlib.suppress(OSError):
                 self._send(Kill(number))
 
     def close(self) -> None:
@@ -169,8 +177,14 @@ class Keeping:
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        complaint = tempfile.TemporaryFile()  # noqa: SIM115 - closed below, or by its copy
         try:
+            complaint = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
+        except BaseException:
+            ours.close()
+            theirs.close()
+            raise
+        try:
+            self._complaint = os.dup(complaint.fileno())
             environment = command_environment()
             self._mark = put_mark(environment, os.environ.get(MARK_VARIABLE))
             self._process = subprocess.Popen(  # noqa: S603 - a list of words
@@ -182,9 +196,9 @@ class Keeping:
                 stderr=complaint,
                 start_new_session=True,
             )
-            self._complaint = os.dup(complaint.fileno())
         except BaseException:
             ours.close()
+            self._close_complaint()
             raise
         finally:
             theirs.close()
@@ -205,7 +219,7 @@ class Keeping:
     def _receive(self) -> None:
         while self._socket is not None:
             try:
-                data, descriptors, *_ = socket.recv_fds(self._socket, LONGEST_MESSAGE, 1)
+                data, descriptors, *_ = socket.recv_fds(self._socket, LONGEST_MESSAGE, 1, socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 return
             except OSError:  # the other end is gone: any of several errors
@@ -218,8 +232,8 @@ class Keeping:
     def _told(self, data: bytes, descriptors: list[int]) -> None:
         message = decode_from_keeper(data)
         if isinstance(message, Spawned):
-            if (kept := self._kept.get(message.number)) is not None and descriptors:
-                kept.spawned(message.process, descriptors[0])
+            if (kept := self._kept.get(message.number)) is not None:
+                kept.spawned(message.process, descriptors[0] if descriptors else None)
             else:
                 for descriptor in descriptors:
                     os.close(descriptor)
@@ -253,7 +267,7 @@ class Keeping:
             logger.error("what the engines' processes left behind cannot be ended: %s", one_line(error))
         kept, self._kept = self._kept, {}
         for each in kept.values():
-            each.gone(None)
+            self._loop.call(functools.partial(each.gone, None))
 
     def _said(self) -> str:
         if self._complaint is None:

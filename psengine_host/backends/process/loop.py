@@ -17,7 +17,6 @@ from typing import Final
 
 __all__ = ["Loop", "Timer", "is_in_loop"]
 
-READABLE: Final = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
 WRITABLE: Final = select.EPOLLOUT
 
 _MANY: Final = 4

@@ -25,7 +25,7 @@ __all__ = ["Pending"]
 FILE_LIFETIME: Final = 86_400.0
 """Seconds of life of a local file's bounty: it may wait long for its turn, and nobody else expects an answer."""
 
-_cancelling: Final = threading.Lock()
+_cancelling: Final = threading.RLock()
 
 logger = logging.getLogger(__name__)
 

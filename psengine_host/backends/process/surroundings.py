@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -128,21 +129,40 @@ class Surroundings:
     def discard(self, folder: str) -> None:
         """Remove the folder of a process, in a thread of its own: there may be much in it."""
         with contextlib.suppress(RuntimeError):  # the interpreter is ending: the spool goes as a whole
-            self._cleaning.submit(remove_tree, folder)
+            self._cleaning.submit(_remove, folder)
 
     def in_background(self, work: Callable[[], object], then: Callable[[], object]) -> None:
         """Do something that may take long, and afterwards something in the loop's thread."""
+        once = [work]
 
         def both() -> None:
             try:
-                work()
+                begin = once.pop()
+            except IndexError:  # it was put into the pool although that said no
+                return
+            try:
+                begin()
             finally:
                 self.loop.call(then)
 
-        self.obtaining.submit(both)
+        try:
+            self.obtaining.submit(both)
+        except RuntimeError:  # the main thread has ended, and with it such pools; other threads still use the host
+            try:
+                threading.Thread(target=both, name="psengine-obtain", daemon=True).start()
+            except RuntimeError:  # there can be no more threads: better late than never
+                both()
 
     def close(self) -> None:
         """End the keeper and the threads."""
         self.keeping.close()
         self.obtaining.shutdown(wait=False, cancel_futures=True)
         self._cleaning.shutdown(wait=True)
+
+
+def _remove(folder: str) -> None:
+    """Remove the folder of a process that has ended; it may have put a link in its place."""
+    if os.path.islink(folder):
+        os.unlink(folder)
+    else:
+        remove_tree(folder)
