@@ -109,8 +109,9 @@ class OpeningAhead:
         try:
             return self._obtained(turn)
         except SpoolFull:
-            if isinstance(item, StreamInput) or not self._room.have_all():
+            if isinstance(item, StreamInput):
                 raise
+        self._room.have_all()  # what took the room may be gone by now; it is tried again in any case
         return self._opener.open(item)
 
     def _obtained(self, turn: ParallelTurn) -> tuple[Artifact, Bounty]:
@@ -141,12 +142,10 @@ class _Room:
             self._held -= 1
             self._changed.notify_all()
 
-    def have_all(self) -> bool:
-        """Wait until there is none but the caller's; whether there were others."""
+    def have_all(self) -> None:
+        """Wait until there is none but the caller's."""
         with self._changed:
-            others = self._held > 1
             self._changed.wait_for(lambda: self._closed or self._held <= 1)
-            return others
 
     def close(self) -> None:
         """Nobody is to wait any more."""

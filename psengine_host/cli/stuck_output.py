@@ -62,7 +62,9 @@ class StuckOutput:
     def __exit__(self, *_: object) -> None:
         if self._begun:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, signal.SIG_DFL if self._previous is None else self._previous)
+            # One that was sent to a thread may still come, and would end the program by default, which ends anyway.
+            before = self._previous
+            signal.signal(signal.SIGALRM, signal.SIG_IGN if before in (None, signal.SIG_DFL) else before)
 
     def _look(self, _number: int, _frame: object) -> None:
         stuck = [descriptor for descriptor in self._descriptors if self._is_stuck(descriptor)]

@@ -16,6 +16,7 @@ import os
 import select
 import signal
 import socket
+import sys
 from typing import Final, NoReturn
 
 import msgspec
@@ -249,6 +250,10 @@ class _Keeper:
                         os.close(int(name))
             os.chdir(message.folder)
             message.limits.apply()
+            if message.limits.max_file_size:
+                # Python would leave a part of a module's bytecode where the whole is too long, and stumble over it.
+                sys.dont_write_bytecode = True
+                os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
             with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
                 file.write(_MOST_EXPENDABLE)
             if message.command:
