@@ -310,8 +310,8 @@ class Host:
     def close(self) -> None:
         """End the engines, wait for deliveries and observers, and remove the spool; nothing can be judged any more.
 
-        The wait is limited by the setting ``host.close_timeout``; what was not delivered or heard by then is counted in
-        the log.
+        The wait for deliveries and observers is limited by the setting ``host.close_timeout``, and where engines were
+        at work longer, to ten seconds after them; what was not delivered or heard by then is counted in the log.
 
         Raises:
             UsageError: This is a callback of a future, which the backend would wait for; nothing is closed.
@@ -331,6 +331,9 @@ class Host:
             self._finish(deadline)
             raise
         else:
+            if not self._cancelled:
+                # The last answers may have come just now, after any time.
+                deadline = max(deadline, time.monotonic() + min(self.settings.host.close_timeout, DELIVERY_GRACE))
             self._finish(deadline)
         finally:
             self._closers.discard(closer)

@@ -18,7 +18,7 @@ import msgspec
 from psengine_host.backends.process.frames import FrameReader, FrameTooLong, framed
 from psengine_host.backends.process.keeping import Keeping, python_command
 from psengine_host.backends.process.limits import Limits
-from psengine_host.backends.process.loop import Loop
+from psengine_host.backends.process.loop import Loop, Timer
 from psengine_host.backends.process.messages import (
     FromChild,
     Logged,
@@ -29,7 +29,7 @@ from psengine_host.backends.process.messages import (
 )
 from psengine_host.backends.process.output import OutputLog
 from psengine_host.backends.process.sandbox import signal_of
-from psengine_host.engines.blame import limited, reason
+from psengine_host.engines.blame import limited, printable, reason
 from psengine_host.errors import PsengineError
 from psengine_host.job import Job, working_on
 
@@ -47,10 +47,16 @@ _LONGEST_OTHER: Final = 2 << 20
 """Bytes of a message that is no result at most: what ``setup`` returned has up to 1 MiB."""
 _SILENT: Final = 0.5
 """Seconds that a process may go on with its channel closed: mostly it is about to end."""
+_FATAL: Final = b"Fatal Python error: "
+"""With what ``faulthandler`` begins."""
+_CRASH: Final = 8_000
+"""Bytes of what it says that are kept."""
 _DRAINED: Final = 1 << 20
 """Bytes of output that are still read when a process has ended: a stray that writes without end may hold the pipe."""
 _LAST_LOOKS: Final = 64
 """Times that the channel is read when a process has ended: a stray that writes without end may hold that too."""
+_UNHEARD: Final = 15.0
+"""Seconds that the keeper has to tell the end of a process that was killed."""
 _LONGEST_NAME: Final = 200
 """Characters of a logger's name that are looked at."""
 
@@ -111,6 +117,8 @@ class Child:
         self._closed = False
         self._pidfd: int | None = None
         self._killed = False
+        self._crash = b""
+        self._asking: Timer | None = None
         self._output = OutputLog(engine, where)
         ours, theirs = socket.socketpair()
         try:
@@ -152,6 +160,11 @@ class Child:
         return limited(self._output.last.decode(errors="backslashreplace"))
 
     @property
+    def crash(self) -> str:
+        """Where it was in Python when a signal ended it, as Python itself told on standard error; empty otherwise."""
+        return printable(self._crash.decode(errors="backslashreplace"))
+
+    @property
     def queued(self) -> int:
         """Messages that wait until it reads."""
         return len(self._waiting)
@@ -184,11 +197,22 @@ class Child:
 
     def kill(self, why: str) -> None:
         """Kill it with its group; what it left behind goes when it is gone."""
-        if self._killed:
+        if self._killed or self.fate:
             return
         self._killed = True
         self.why = self.why or why
         self._end_it()
+        self._asking = self._loop.at(self._loop.now + _UNHEARD, self._ask_for_its_end)
+
+    def _ask_for_its_end(self) -> None:
+        if self.fate:
+            return
+        if self._pidfd is not None:
+            end = select.poll()
+            end.register(self._pidfd, select.POLLIN)
+            if not end.poll(0):
+                return  # it waits in the kernel, and the keeper for it
+        self._keeping.give_up()
 
     def _end_it(self) -> None:
         if self._pidfd is not None:
@@ -225,6 +249,8 @@ class Child:
             self._end()
 
     def _end(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
         self.abandon()
         self.process = None
         try:
@@ -336,11 +362,18 @@ class Child:
         except BlockingIOError:
             return
         if chunk:
-            self._output.feed(chunk)
+            self._take_output(chunk)
         else:  # it closed its output
             self._loop.forget(self._pipe)
             os.close(self._pipe)
             self._pipe = None
+
+    def _take_output(self, chunk: bytes) -> None:
+        self._output.feed(chunk)
+        if self._crash:
+            self._crash += chunk[: _CRASH - len(self._crash)]
+        elif (begin := chunk.find(_FATAL)) >= 0:
+            self._crash = chunk[begin : begin + _CRASH]
 
     def _drain(self) -> None:
         drained = 0
@@ -352,7 +385,7 @@ class Child:
             if not chunk:
                 return
             drained += len(chunk)
-            self._output.feed(chunk)
+            self._take_output(chunk)
 
 
 def packed(config: object) -> bytes:

@@ -95,6 +95,7 @@ class Keeping:
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._complaint: int | None = None
+        self._given_up = False
         self._mark = b""
         self._kept: dict[int, Kept] = {}
         self._number = 0
@@ -145,6 +146,14 @@ class Keeping:
             # Where the keeper is dead, all of them die anyway; where its socket is full, the pidfd was enough.
             with contextlib.suppress(OSError):
                 self._send(Kill(number))
+
+    def give_up(self) -> None:
+        """Kill a keeper that does not do its work, because somebody stopped it, say; another is started."""
+        guard = self._process
+        if guard is not None and not self._given_up:
+            self._given_up = True
+            logger.error("the keeper of the engines' processes does not answer, and is killed")
+            guard.kill()  # the kernel kills the keeper with it, and all processes with that
 
     def close(self) -> None:
         """Have the keeper kill what is left, and wait for its end."""
@@ -204,6 +213,7 @@ class Keeping:
             theirs.close()
             complaint.close()
         self._socket = ours
+        self._given_up = False
         ours.setblocking(False)
         self._loop.watch(ours.fileno(), lambda _: self._receive())
         self._send(Begin(os.getpid()))

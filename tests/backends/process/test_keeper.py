@@ -10,7 +10,7 @@ from textwrap import dedent
 import pytest
 
 from psengine_host.analysis import Verdict
-from psengine_host.backends.process import standing
+from psengine_host.backends.process import child, standing
 from psengine_host.backends.process.linux import children_of
 from psengine_host.outcome import FailureKind
 
@@ -54,7 +54,7 @@ WAITING = """
             note("grown", os.getpid())
             signal.pause()
         if word == b"murder":
-            os.kill(int(open(os.environ["JOURNAL"] + ".keeper").read()), signal.SIGKILL)
+            os.kill(os.getppid(), signal.SIGKILL)
             signal.pause()
         return Analysis.benign(comments=[str(os.getpid())])
 """
@@ -98,12 +98,7 @@ def test_what_ran_over_the_death_of_several_keepers_is_given_up_with_the_reason(
     # An engine that kills its keeper is no better than one that kills itself.
     host = process_host(count=1, tries=2)
     assert host.analyze(b"x", "waiting").failure is None
-    gate = journal.path.with_name("journal.keeper")
-    gate.write_text(str(keeper_of(host)))
-    murder = host.submit(b"murder", "waiting")
-    until(lambda: keeper_of(host) not in (None, int(gate.read_text())) or murder.done())
-    gate.write_text(str(keeper_of(host)))
-    outcome = murder.result(PATIENCE)
+    outcome = host.analyze(b"murder", "waiting")
     assert outcome.failure.kind is FailureKind.WORKER_LOST
     assert outcome.failure.message == "the worker died with its keeper in each of 2 tries"
     assert outcome.analysis.verdict is Verdict.UNKNOWN
@@ -256,3 +251,32 @@ def test_reaps_what_engines_leave_behind(engine_site, process_host, until):
         assert host.analyze(b"%d" % number, "leaving").failure is None
     until(lambda: host.workers() == [])
     until(lambda: children_of(keeper_of(host)) == [])
+
+
+def test_one_that_was_stopped_is_replaced(waiting, process_host, monkeypatch, caplog, alive, until):
+    monkeypatch.setattr(child, "_UNHEARD", 0.5)
+    host = process_host(count=1, timeout=1.0)
+    assert host.analyze(b"x", "waiting").failure is None
+    keeper = keeper_of(host)
+    os.kill(keeper, signal.SIGSTOP)
+
+    # The worker is killed at its limit, and nobody tells its end.
+    assert host.analyze(b"grow", "waiting").failure.kind is FailureKind.TIMEOUT
+    assert host.analyze(b"y", "waiting").failure is None
+    assert keeper_of(host) not in (None, keeper)
+    assert not alive(keeper)
+    assert "the keeper of the engines' processes does not answer, and is killed" in caplog.text
+
+
+def test_one_that_is_stopped_before_it_starts_a_process_is_replaced(waiting, process_host, monkeypatch, until):
+    monkeypatch.setattr(child, "_UNHEARD", 0.5)
+    host = process_host(count=1, start_timeout=3.0)
+    assert host.analyze(b"x", "waiting").failure is None
+    worker = host.backend._fleets["waiting"]._crew.children[0]
+    keeper = keeper_of(host)
+    os.kill(worker.process, signal.SIGKILL)
+    until(lambda: worker.fate)
+    os.kill(keeper, signal.SIGSTOP)
+
+    assert host.analyze(b"y", "waiting").failure is None
+    assert keeper_of(host) not in (None, keeper)
