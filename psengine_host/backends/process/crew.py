@@ -97,6 +97,8 @@ class Crew:
         now = self._loop.now
         found = []
         for worker in list(self._workers):
+            if worker.leaving and not worker.in_hand:
+                continue
             head = next(iter(list(worker.in_hand.values())), None)
             state = "busy" if head is not None else "idle" if worker.ready else "starting"
             since = worker.head_since if head is not None else worker.since

@@ -79,7 +79,7 @@ class Endings:
 
     def without_worker(self, pending: Pending, failure: Failure) -> None:
         """End one that no worker answers."""
-        judged = Judged(None, failure)
+        judged = Judged(None, failure, pending.spent)
         self._with_bounty(pending, lambda bounty: without_worker(pending, bounty, judged, self.profile, self._policy))
 
     def unavailable(self, pending: Pending, standing: Standing) -> None:

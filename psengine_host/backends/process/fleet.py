@@ -354,12 +354,14 @@ class Fleet:
             what = f"took longer than {pending.limit:g} s and was killed"
         del worker.in_hand[pending.number]
         others = worker.lay_down()
+        logger.warning("engine %s: worker %d %s over %s", self.name, worker.number, what, pending.called)
         self._crew.dismiss(worker, f"was killed: it {what}")
         self._backlog.put_back(others)
         if pending.done:
             self._ends.drop(pending)
         elif pending.holder is worker:
             pending.holder = None
+            pending.spent += seconds
             self._ends.without_worker(pending, Failure(FailureKind.TIMEOUT, what))
 
     def _sweep(self, now: float) -> None:
@@ -578,26 +580,33 @@ class Fleet:
                 self._failed(worker.reason or fate, worker.traceback, worker.since)
         elif head is not None and waiting and waiting[0] is head:
             self._backlog.put_back(waiting[1:])
-            self._bereft(head, child.fate)
+            head.spent += self._loop.now - worker.head_since
+            self._bereft(head, child.fate, child.crash)
         else:
             self._backlog.put_back(waiting)
             if not worker.leaving:
                 logger.warning("engine %s: worker %d %s while it was idle", self.name, worker.number, child.fate)
 
-    def _bereft(self, pending: Pending, fate: str) -> None:
-        """The worker died over this one."""
+    def _bereft(self, pending: Pending, fate: str, crash: str) -> None:
+        """The worker died over this one.
+
+        Args:
+            pending: What it was at work on.
+            fate: How it died.
+            crash: Where it was in Python, if it has said so.
+        """
         pending.tries += 1
         pending.deaths.append(fate)
         pending.holder = None
-        what = pending.name or (f"bounty {pending.bounty.id}" if pending.bounty is not None else "")
         tries = self._settings.tries
-        logger.warning("engine %s: the worker %s over %s (%d of %d)", self.name, fate, what, pending.tries, tries)
+        told = (self.name, fate, pending.called, pending.tries, tries)
+        logger.warning("engine %s: the worker %s over %s (%d of %d)", *told)
         if pending.tries < tries:
             self._backlog.retries.append(pending)
             return
         fates = list(dict.fromkeys(pending.deaths))
         times = "" if tries == 1 else f" in {'each of ' if len(fates) == 1 else ''}{tries} tries"
-        failure = Failure(FailureKind.WORKER_LOST, f"the worker {', '.join(fates)}{times}")
+        failure = Failure(FailureKind.WORKER_LOST, f"the worker {', '.join(fates)}{times}", crash)
         self._ends.without_worker(pending, failure)
 
     def _step_to_the_end(self) -> None:

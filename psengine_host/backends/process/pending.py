@@ -16,7 +16,7 @@ from psengine_host.backends.process.crossing import CARRIED, sent_bounty, sent_n
 from psengine_host.backends.process.loop import is_in_loop
 from psengine_host.backends.process.messages import FileTask, Task
 from psengine_host.bounty import Bounty
-from psengine_host.errors import UsageError
+from psengine_host.errors import UsageError, printable_name
 from psengine_host.job import current_job
 from psengine_host.pipeline import Prepared
 
@@ -89,6 +89,7 @@ class Pending:
         expires: When an answer is too late, on the clock of ``time.monotonic``.
         waits_until: How long it waits for an engine that cannot start.
         tries: Workers that died over it.
+        spent: Seconds that workers were at work on it that did not answer.
         deaths: How they died.
         limit: Seconds that a worker has for it.
         holder: Who has it: a worker, or None.
@@ -111,6 +112,7 @@ class Pending:
         "number",
         "path",
         "prepared",
+        "spent",
         "tries",
         "waits_until",
     )
@@ -147,6 +149,7 @@ class Pending:
             self.delivery = None
         self.waits_until = min(self.expires, self.began + limit)
         self.tries = 0
+        self.spent = 0.0
         self.deaths: list[str] = []
         self.holder: object = None
 
@@ -154,6 +157,13 @@ class Pending:
     def done(self) -> bool:
         """Whether it has ended, or nobody wants to know."""
         return self.ended or self.future.unwanted
+
+    @property
+    def called(self) -> str:
+        """What it is called in the log."""
+        if self.name or self.bounty is None:
+            return printable_name(self.name)
+        return f"bounty {self.bounty.id}"
 
     def message(self) -> Task | FileTask:
         """What a worker is sent.

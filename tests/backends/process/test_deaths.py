@@ -65,6 +65,33 @@ def test_sys_exit_is_a_failure_and_no_death(host, journal):
     assert journal.of("analyze") == [["sys_exit"]]
 
 
+def test_the_traceback_of_a_crash_says_where_it_was_in_python(host):
+    failure = host.analyze(b"segfault", "deaths").failure
+
+    assert failure.traceback.startswith("Fatal Python error: Segmentation fault\n")
+    assert "in analyze" in failure.traceback
+    assert host.analyze(b"kill", "deaths").failure.traceback == ""
+
+
+def test_the_time_that_workers_were_at_work_is_told_although_none_answered(engine_site, process_host, caplog):
+    engine_site.add(
+        "slow",
+        """
+        import os, time
+        from psengine_host import hookimpl
+        @hookimpl
+        def analyze(artifact):
+            time.sleep(float(artifact.read_bytes()))
+            os._exit(1)
+        """,
+    )
+    host = process_host(count=1, timeout=0.5)
+
+    assert host.analyze(b"0.1", "slow").timings.judge >= 0.3  # in three tries
+    assert host.analyze(b"600", "slow").timings.judge >= 0.5
+    assert "engine slow: worker 1 took longer than 0.5 s and was killed over bytes" in caplog.messages
+
+
 @pytest.mark.parametrize("way", ["segfault", "kill", "exit_0", "abort"])
 def test_who_dies_once_is_answered_on_the_second_try(host, journal, way):
     text = f"once {way}"
