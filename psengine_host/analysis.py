@@ -100,7 +100,7 @@ class Comment(enum.StrEnum):
     WORKER_LOST = "ERROR:WORKER-LOST"
 
 
-class ScannerEnvironment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ScannerEnvironment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Where the scanner ran.
 
     Args:
@@ -115,7 +115,7 @@ class ScannerEnvironment(msgspec.Struct, frozen=True, kw_only=True, omit_default
         _check_texts(self, "metadata.scanner.environment", ("operating_system", "architecture"))
 
 
-class Scanner(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Scanner(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The versions behind an analysis.
 
     Args:
@@ -135,7 +135,7 @@ class Scanner(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         _check_type(self.environment, "metadata.scanner.environment", ScannerEnvironment)
 
 
-class AnalysisMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AnalysisMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What is said beside the verdict.
 
     Args:
@@ -174,7 +174,7 @@ class AnalysisMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
 _NO_METADATA: Final = AnalysisMetadata()
 
 
-class Analysis(msgspec.Struct, frozen=True, kw_only=True):
+class Analysis(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What an engine says of one artifact.
 
     Use the constructors (:meth:`malicious`, :meth:`benign`, :meth:`unsupported`, …) rather than the class itself.

@@ -65,7 +65,7 @@ class Lease(Protocol):
         """Give the share back; doing it again changes nothing."""
 
 
-class Handover(msgspec.Struct, frozen=True, array_like=True):
+class Handover(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What another process needs to have the same artifact, as long as it is open here.
 
     Args:

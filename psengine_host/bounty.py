@@ -82,7 +82,7 @@ _PHASES: Final[Mapping[str, Phase]] = {
 }
 
 
-class BountyRules(msgspec.Struct, frozen=True, kw_only=True):
+class BountyRules(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The bounds of a bid, both inclusive, in wei (1 NCT = 10**18 wei).
 
     Args:
@@ -115,7 +115,7 @@ class BountyRules(msgspec.Struct, frozen=True, kw_only=True):
 _LOCAL_RULES: Final = BountyRules()
 
 
-class Bounty(msgspec.Struct, frozen=True, kw_only=True):
+class Bounty(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One scan job.
 
     Args:

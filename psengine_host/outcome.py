@@ -28,7 +28,7 @@ class FailureKind(enum.StrEnum):
     """The engine could not be loaded or started."""
 
 
-class Failure(msgspec.Struct, frozen=True):
+class Failure(msgspec.Struct, frozen=True, gc=False):
     """Why a bounty was not judged; plain data, the same in every backend.
 
     Args:
@@ -42,7 +42,7 @@ class Failure(msgspec.Struct, frozen=True):
     traceback: str = ""
 
 
-class Timings(msgspec.Struct, frozen=True):
+class Timings(msgspec.Struct, frozen=True, gc=False):
     """Where the time went, in seconds of the monotonic clock.
 
     Args:
@@ -61,7 +61,7 @@ class Timings(msgspec.Struct, frozen=True):
         return self.prepare + self.judge + self.conclude
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """How one bounty ended with one engine.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import math
 import os
@@ -87,7 +88,7 @@ class ProcessBackend:
         pending = Pending(
             limit=fleet.timeout, bounty=bounty, artifact=artifact, name=name, discard_expired=discard_expired
         )
-        self._loop.call(lambda: fleet.submit(pending))
+        self._loop.call(functools.partial(fleet.submit, pending))
         return pending.future
 
     def submit_file(self, path: str, engine: str, *, name: str, identify: bool = True) -> Future[FileOutcome]:
@@ -109,7 +110,7 @@ class ProcessBackend:
         if not path.startswith("/"):
             path = os.path.join(os.getcwd(), path)
         pending = Pending(limit=fleet.timeout, path=os.fsencode(path), name=name, identify=identify)
-        self._loop.call(lambda: fleet.submit(pending))
+        self._loop.call(functools.partial(fleet.submit, pending))
         return pending.future
 
     def workers(self) -> list[WorkerStatus]:

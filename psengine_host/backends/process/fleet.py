@@ -596,7 +596,7 @@ class Fleet:
             crash: Where it was in Python, if it has said so.
         """
         pending.tries += 1
-        pending.deaths.append(fate)
+        pending.deaths = (*pending.deaths, fate)
         pending.holder = None
         tries = self._settings.tries
         told = (self.name, fate, pending.called, pending.tries, tries)

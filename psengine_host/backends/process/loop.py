@@ -144,7 +144,8 @@ class Loop:
             wait = 0.0 if self._calls else max(0.0, until - time.monotonic())
             if not self._asleep:
                 wait = min(wait, _SOON)
-            if self.unhurried and not self._timers_due():
+            # Where a round itself takes long, enough comes meanwhile.
+            if self.unhurried and time.monotonic() - self.now < _SOON and not self._timers_due():
                 time.sleep(_SOON * 2)
             events = self._epoll.poll(-1 if wait == math.inf else wait)
             self._asleep = False

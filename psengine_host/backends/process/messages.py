@@ -100,7 +100,7 @@ class Open(msgspec.Struct, frozen=True, array_like=True, tag=3):
     shared: bytes
 
 
-class Task(msgspec.Struct, frozen=True, array_like=True, tag=4):
+class Task(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
     """Judge a bounty; answered with :class:`Result`.
 
     Args:
@@ -121,7 +121,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True, tag=4):
     artifact: Handover
 
 
-class FileTask(msgspec.Struct, frozen=True, array_like=True, tag=5):
+class FileTask(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
     """Open a local file, make its bounty and judge that; answered with :class:`Result`.
 
     Args:
@@ -224,7 +224,7 @@ class Ready(msgspec.Struct, frozen=True, array_like=True, tag=4):
     info: EngineInfo
 
 
-class FileFacts(msgspec.Struct, frozen=True, array_like=True):
+class FileFacts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a worker found out of a file that it opened.
 
     Args:
@@ -240,7 +240,7 @@ class FileFacts(msgspec.Struct, frozen=True, array_like=True):
     expiration: float
 
 
-class Result(msgspec.Struct, frozen=True, array_like=True, tag=5):
+class Result(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
     """What became of one task.
 
     Args:

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from psengine_host.artifacts import Artifact
@@ -144,13 +143,13 @@ class Pending:
             job = current_job()
             self.delivery = None if job is None else job.delivery
             if discard_expired:
-                self.expires = self.began + (bounty.expiration - datetime.now(UTC)).total_seconds()
+                self.expires = self.began + bounty.expiration.timestamp() - time.time()
         else:
             self.delivery = None
         self.waits_until = min(self.expires, self.began + limit)
         self.tries = 0
         self.spent = 0.0
-        self.deaths: list[str] = []
+        self.deaths: tuple[str, ...] = ()
         self.holder: object = None
 
     @property
