@@ -71,12 +71,13 @@ class ProcessGroup:
         mark: The mark in its environment.
     """
 
-    __slots__ = ("_began", "_mark", "leader", "pidfd")
+    __slots__ = ("_began", "_found", "_mark", "leader", "pidfd")
 
     def __init__(self, leader: int | None, mark: bytes) -> None:
         self.leader = leader
         self._mark = mark
         self._began = time.monotonic()
+        self._found: dict[int, int] = {}
         self.pidfd = None if leader is None else _pidfd(leader)
 
     def close(self) -> None:
@@ -118,6 +119,7 @@ class ProcessGroup:
     def members(self) -> dict[int, int]:
         """The living processes of the command but for its leader, each with the time it was started at.
 
+        Who was one when it was looked before is one still, though its parent, by which it was found, has ended since.
         Wine's server and services are left out: the first command starts them, and others may be using them.
         """
         processes = self._processes()
@@ -125,7 +127,11 @@ class ProcessGroup:
         children: dict[int, list[int]] = {}
         for number, process in processes.items():
             children.setdefault(process.parent, []).append(number)
-        roots = [number for number, process in processes.items() if self._is_ours(number, process)]
+        roots = [
+            number
+            for number, process in processes.items()
+            if self._found.get(number) == process.started or self._is_ours(number, process)
+        ]
         pending = roots
         if self.leader is not None:
             pending += children.get(self.leader, [])
@@ -136,6 +142,7 @@ class ProcessGroup:
                 continue
             found[number] = process.started
             pending += children.get(number, [])
+        self._found |= found
         return found
 
     def end(self, grace: float, meanwhile: Callable[[], object]) -> None:

@@ -122,7 +122,15 @@ class TestOnATimeout:
         assert late < 1 + 5  # the machine may be busy
 
     @pytest.mark.usefixtures("with_and_without_pidfd")
-    @pytest.mark.parametrize("script", ["exec $SLEEPER", "$SLEEPER & sleep 600", "setsid $SLEEPER & sleep 600"])
+    @pytest.mark.parametrize(
+        "script",
+        [
+            "exec $SLEEPER",
+            "$SLEEPER & sleep 600",
+            "setsid $SLEEPER & sleep 600",
+            "env -i setsid $SLEEPER & sleep 600",  # known by its parent only, which heeds SIGTERM
+        ],
+    )
     def test_who_ignores_sigterm_too(self, script, marked):
         late, _ = marked.timed_out(script, STUBBORN)
         assert marked.alive() == []
