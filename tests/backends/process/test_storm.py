@@ -1,6 +1,7 @@
 """Thousands of bounties while workers die at random moments: every one ends, and no innocent one ends badly."""
 
 import collections
+import contextlib
 import os
 import random
 import signal
@@ -70,8 +71,10 @@ def test_workers_that_somebody_else_kills_lose_nothing(faulty, process_host, pro
             found = processes(host)
             # One that dies before its session is open is waited for: that is another story.
             if found and all(worker.state != "starting" for worker in host.workers()):
-                killed.append(chosen.choice(found))
-                os.kill(killed[-1], signal.SIGKILL)
+                victim = chosen.choice(found)
+                with contextlib.suppress(ProcessLookupError):  # it has ended since it was looked for
+                    os.kill(victim, signal.SIGKILL)
+                    killed.append(victim)
 
     killer = threading.Thread(target=kill)
     killer.start()
