@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-__all__ = ["MARK_VARIABLE", "ProcessGroup", "put_mark", "serves_wine"]
+__all__ = ["MARK_VARIABLE", "ProcessGroup", "parent_of", "put_mark", "serves_wine"]
 
 MARK_VARIABLE: Final = "PSENGINE_COMMAND"
 """The variable that the mark of a command stands in; a command within a command has the marks of both."""
@@ -230,6 +230,16 @@ def _process(number: int) -> _Process | None:
     fields = line[line.rfind(b")") + 2 :].split()
     alive = fields[0] not in (b"Z", b"X", b"x")
     return _Process(name, alive, int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
+
+
+def parent_of(number: int) -> int | None:
+    """The process id of a process's parent; None where the process is gone.
+
+    Args:
+        number: Its process id.
+    """
+    process = _process(number)
+    return None if process is None else process.parent
 
 
 def serves_wine(number: int) -> bool:

@@ -32,13 +32,11 @@ from psengine_host.backends.process.sandbox import signal_of
 from psengine_host.engines.blame import limited, printable, reason
 from psengine_host.errors import PsengineError
 from psengine_host.job import Job, working_on
+from psengine_host.toolkit.completed_command import signal_name
 
 __all__ = ["Child", "Owner", "death", "packed"]
 
-_WORKER: Final = (
-    "import sys; sys.path[:] = sys.argv[2:]; "
-    "from psengine_host.backends.process.worker import serve; serve(int(sys.argv[1]))"
-)
+_WORKER: Final = "psengine_host.backends.process.worker"
 _CHANNEL: Final = "3"
 _RECEIVE: Final = 1 << 18
 _ROOM: Final = 1 << 16
@@ -418,10 +416,7 @@ def death(code: int | None) -> str:
         return "died with its keeper"
     if code >= 0:
         return f"exited with code {code}"
-    try:
-        return f"died of {signal.Signals(-code).name}"
-    except ValueError:  # a real-time signal
-        return f"died of signal {-code}"
+    return f"died of {signal_name(-code)}"
 
 
 def program(python: str | None, folder: str) -> list[str]:
@@ -435,5 +430,5 @@ def program(python: str | None, folder: str) -> list[str]:
         UsageError: It is not known where this one is.
     """
     if python is not None:
-        return [python, "-P", "-m", "psengine_host.backends.process.worker", _CHANNEL]
-    return python_command(_WORKER, _CHANNEL, folder=folder)
+        return [python, "-P", "-m", _WORKER, _CHANNEL]
+    return python_command(_WORKER, "serve", _CHANNEL, folder=folder)

@@ -8,9 +8,10 @@ from typing import Final
 
 from psengine_host.backends import WorkerStatus
 from psengine_host.backends.process.child import Child
+from psengine_host.backends.process.linux import children_of
 from psengine_host.backends.process.loop import Loop
 from psengine_host.backends.process.member import Worker
-from psengine_host.backends.process.memory import children, resident
+from psengine_host.backends.process.memory import resident
 from psengine_host.backends.process.messages import Stop
 from psengine_host.quantities import format_size
 from psengine_host.settings import WorkerSettings
@@ -194,7 +195,8 @@ class Crew:
 
     def _excess(self, worker: Worker, process: int) -> str:
         """What a worker has too much of, in the same words each time: so three deaths of it have one reason."""
-        if children(process) > _MOST_CHILDREN:  # each is looked at ten times a second, and there are not many numbers
+        # Each is looked at ten times a second, and there are not many numbers.
+        if len(children_of(process)) > _MOST_CHILDREN:
             return f"had more than {_MOST_CHILDREN} child processes"
         limit = self._settings.max_memory
         if not limit or (used := resident(process)) <= limit:

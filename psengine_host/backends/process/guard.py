@@ -25,10 +25,7 @@ def put_under_guard() -> None:
         linux.die_with_parent(guard)
         return
     # Only the child is to hold what it was started with: its end must be seen at the other ends.
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2:
-            with contextlib.suppress(OSError):  # that of the folder itself
-                os.close(int(name))
+    linux.close_descriptors_above(2)
     _guard(child)
 
 

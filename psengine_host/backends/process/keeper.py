@@ -243,11 +243,7 @@ class _Keeper:
             os.dup2(output, 1)
             os.dup2(output, 2)
             os.dup2(channel, CHANNEL, inheritable=bool(message.command))
-            # Not all numbers that there may be: in a container that can be a thousand million.
-            for name in os.listdir("/proc/self/fd"):
-                if int(name) > CHANNEL:
-                    with contextlib.suppress(OSError):  # that of the folder itself
-                        os.close(int(name))
+            linux.close_descriptors_above(CHANNEL)
             os.chdir(message.folder)
             message.limits.apply()
             if message.limits.max_file_size:

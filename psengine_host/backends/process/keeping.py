@@ -6,7 +6,6 @@ import contextlib
 import functools
 import logging
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -29,14 +28,12 @@ from psengine_host.backends.process.loop import Loop
 from psengine_host.backends.process.messages import encode
 from psengine_host.errors import UsageError, one_line
 from psengine_host.toolkit.command_environment import command_environment
+from psengine_host.toolkit.completed_command import signal_name
 from psengine_host.toolkit.process_groups import MARK_VARIABLE, ProcessGroup, put_mark
 
 __all__ = ["Keeping", "Kept", "python_command"]
 
-_START: Final = (
-    "import sys; sys.path[:] = sys.argv[2:]; "
-    "from psengine_host.backends.process.keeper import main; main(int(sys.argv[1]))"
-)
+_KEEPER: Final = "psengine_host.backends.process.keeper"
 _COMPLAINT: Final = 2_000
 """Bytes of what a keeper says on its standard error that are told, from its end."""
 _END: Final = 2.0
@@ -58,12 +55,13 @@ class Kept(Protocol):
         """It has ended: with an exit code, by a signal (its negative number), or with its keeper (None)."""
 
 
-def python_command(code: str, *arguments: str, folder: str = "") -> list[str]:
-    """This interpreter with code of ours, which begins with setting ``sys.path`` to this one from its second argument.
+def python_command(module: str, function: str, descriptor: str, *, folder: str = "") -> list[str]:
+    """This interpreter, with this ``sys.path``, calling a function of ours with a descriptor.
 
     Args:
-        code: The code.
-        arguments: What comes before the path.
+        module: Where the function is.
+        function: Its name.
+        descriptor: What it is called with, in digits.
         folder: What relative entries of the path are relative to; the working directory by default.
 
     Raises:
@@ -73,7 +71,8 @@ def python_command(code: str, *arguments: str, folder: str = "") -> list[str]:
         raise UsageError("this Python does not know its own program (sys.executable), which the process backend starts")
     # Relative entries mean another folder elsewhere.
     path = [os.path.abspath(os.path.join(folder, place)) for place in sys.path]
-    return [sys.executable, "-P", "-c", code, *arguments, *path]
+    code = f"import sys; sys.path[:] = sys.argv[2:]; from {module} import {function}; {function}(int(sys.argv[1]))"
+    return [sys.executable, "-P", "-c", code, descriptor, *path]
 
 
 class Keeping:
@@ -197,7 +196,7 @@ class Keeping:
             environment = command_environment()
             self._mark = put_mark(environment, os.environ.get(MARK_VARIABLE))
             self._process = subprocess.Popen(  # noqa: S603 - a list of words
-                python_command(_START, str(theirs.fileno()), folder=self.folder),
+                python_command(_KEEPER, "main", str(theirs.fileno()), folder=self.folder),
                 pass_fds=[theirs.fileno()],
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -268,7 +267,7 @@ class Keeping:
                 process.kill()
                 code = process.wait()
             said = self._said()
-            how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            how = f"was ended by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
             logger.error("the keeper of the engines' processes %s; another is started%s", how, said and f": {said}")
         self._close_complaint()
         try:

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
 import os
 import signal
 import sys
 from typing import Final
 
 from psengine_host.errors import UsageError
+from psengine_host.toolkit.process_groups import parent_of
 
-__all__ = ["adopt_orphans", "buffer_lines_of_c", "children_of", "die_with_parent", "require_linux"]
+__all__ = [
+    "adopt_orphans",
+    "buffer_lines_of_c",
+    "children_of",
+    "close_descriptors_above",
+    "die_with_parent",
+    "read_proc",
+    "require_linux",
+]
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _IOLBF: Final = 1
 _BUFFER: Final = 4_096
+_LONGEST: Final = 1 << 16
+"""Bytes read at a time."""
 
 
 def require_linux() -> None:
@@ -56,15 +69,43 @@ def children_of(process: int) -> list[int]:
     Args:
         process: Its process id.
     """
-    found: list[int] = []
+    if not _kernel_tells_children():
+        return _children_by_search(process)
+    tasks = b"/proc/%d/task" % process
     try:
-        for thread in os.listdir(f"/proc/{process}/task"):
-            with open(f"/proc/{process}/task/{thread}/children", "rb") as file:
-                found += map(int, file.read().split())
-    except OSError:  # gone, or a kernel that has no such file
-        if not os.path.exists(f"/proc/{process}/task/{process}/children"):
-            return _children_by_search(process)
-    return found
+        threads = os.listdir(tasks)
+    except OSError:  # gone
+        return []
+    # Each child belongs to the thread that started it.
+    return [int(child) for thread in threads for child in read_proc(b"%b/%b/children" % (tasks, thread)).split()]
+
+
+def read_proc(path: bytes) -> bytes:
+    """A file below ``/proc``; empty where its process is gone, which may show at any step."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        parts = []
+        while part := os.read(file, _LONGEST):  # the kernel may give a page at a time
+            parts.append(part)
+        return b"".join(parts)
+    except OSError:
+        return b""
+    finally:
+        os.close(file)
+
+
+def close_descriptors_above(last: int) -> None:
+    """Close the descriptors of this process with greater numbers.
+
+    Not all numbers that there may be: in a container that can be a thousand million.
+    """
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > last:
+            with contextlib.suppress(OSError):  # that of the folder itself
+                os.close(int(name))
 
 
 def buffer_lines_of_c() -> None:
@@ -84,17 +125,12 @@ def _prctl(option: int, argument: int) -> None:
         raise OSError(code, f"prctl({option}): {os.strerror(code)}")
 
 
+@functools.cache
+def _kernel_tells_children() -> bool:
+    """Whether the kernel has a file with the children of each thread (built with ``CONFIG_PROC_CHILDREN``)."""
+    return os.path.exists("/proc/thread-self/children")
+
+
 def _children_by_search(parent: int) -> list[int]:
-    """The same off ``/proc/PID/stat`` of every process."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    # The name of the program, in parentheses, may hold anything.
-                    fields = file.read().rpartition(b")")[2].split()
-            except OSError:
-                continue  # gone meanwhile
-            if int(fields[1]) == parent:
-                found.append(int(name))
-    return found
+    """The same by a look at every process."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and parent_of(int(name)) == parent]

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from psengine_host.backends.process.linux import children_of
+from psengine_host.backends.process.sandbox import require_bubblewrap
+from psengine_host.errors import UsageError
 from psengine_host.host import Host
 from psengine_host.settings import Settings, WorkerSettings
 
@@ -195,3 +197,12 @@ def faulty(engine_site, journal):
             engine_site.add(name, (FAULTY / f"{name}.py").read_text())
 
     return add
+
+
+@pytest.fixture
+def bwrap():
+    """Skips where there is no bubblewrap, or none that works."""
+    try:
+        require_bubblewrap()
+    except UsageError as error:
+        pytest.skip(str(error))

@@ -12,8 +12,6 @@ from textwrap import dedent
 import pytest
 
 from psengine_host.backends.process.linux import children_of
-from psengine_host.backends.process.sandbox import require_bubblewrap
-from psengine_host.errors import UsageError
 
 PATIENCE = 60
 """Seconds that a test waits for what takes a moment on an idle machine."""
@@ -195,11 +193,7 @@ def test_a_second_after_kill_9_nothing_is_alive(running):
 
 
 @pytest.mark.system("bubblewrap")
-def test_kill_9_leaves_nothing_of_sandboxes_either(running):
-    try:
-        require_bubblewrap()
-    except UsageError as error:
-        pytest.skip(str(error))
+def test_kill_9_leaves_nothing_of_sandboxes_either(bwrap, running):
     host = running("sys.stdin.read()", sandbox="bwrap")
     # Each worker is in a namespace of its own, below the two processes of bubblewrap.
     assert len(host.family) >= KEEPER + OF_THE_HOME + 2 * (OF_ONE_WORKER + 1)

@@ -12,8 +12,6 @@ from textwrap import dedent
 import pytest
 
 from psengine_host.analysis import Verdict
-from psengine_host.backends.process.sandbox import require_bubblewrap
-from psengine_host.errors import UsageError
 from psengine_host.outcome import FailureKind
 
 PATIENCE = 60
@@ -334,15 +332,6 @@ REACHING = """
             same,
         ])])
 """
-
-
-@pytest.fixture
-def bwrap():
-    """Skips where there is no bubblewrap, or none that works."""
-    try:
-        require_bubblewrap()
-    except UsageError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture

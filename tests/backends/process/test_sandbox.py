@@ -23,15 +23,6 @@ MINUTE = 60
 
 
 @pytest.fixture
-def bwrap():
-    """Skips where there is no bubblewrap, or none that works."""
-    try:
-        require_bubblewrap()
-    except UsageError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture
 def scratch(tmp_path):
     folder = tmp_path / "scratch"
     folder.mkdir()
